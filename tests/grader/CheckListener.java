@@ -1,0 +1,18 @@
+package grader;
+
+import module java.base;
+
+/** Hears how a check goes on. Terminal, reports, {@code watch} and {@code verify} are listeners of one and the same check. */
+public interface CheckListener {
+    default void began(LabTests tests, Source source) {}
+
+    default void stepBegan(LabTests.Step step) {}
+
+    default void testBegan(Verdict.Expected test) {}
+
+    default void testEnded(Verdict.TestResult result) {}
+
+    default void stepEnded(Verdict.StepResult result) {}
+
+    default void ended(Verdict verdict) {}
+}

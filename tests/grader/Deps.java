@@ -1,0 +1,67 @@
+package grader;
+
+import module java.base;
+
+/** Class paths of labs: JBang is asked once for each set of {@code //DEPS} lines, and fetches what is missing. */
+public final class Deps {
+    private static final Duration PATIENCE = Duration.ofMinutes(10);
+
+    private final Workbook book;
+    private final Cache cache;
+
+    Deps(Workbook book, Cache cache) {
+        this.book = book;
+        this.cache = cache;
+    }
+
+    /** The libraries that these files name, beyond those the grader runs with. */
+    List<Path> classPath(List<String> sources) throws IOException {
+        var names = new TreeSet<String>();
+        for (var source : sources) {
+            names.addAll(deps(source));
+        }
+        names.removeIf(name -> name.startsWith("org.junit."));   // the grader's own JUnit runs the tests
+        if (names.isEmpty()) {
+            return List.of();
+        }
+        var key = Cache.hash(List.copyOf(names));
+        var found = read(key, names);
+        if (!found.stream().allMatch(Files::exists)) {           // the local repository was cleaned
+            Cache.delete(book.cache().resolve("deps-" + key));
+            found = read(key, names);
+        }
+        return found;
+    }
+
+    public static List<String> deps(String source) {
+        return source.lines().filter(line -> line.startsWith("//DEPS "))
+                .flatMap(line -> Stream.of(line.substring("//DEPS ".length()).strip().split("[\\s,]+"))).toList();
+    }
+
+    private List<Path> read(String key, Set<String> names) throws IOException {
+        var dir = cache.get("deps", key, fresh -> Files.writeString(fresh.resolve("classpath"), askJBang(names, fresh)));
+        return Stream.of(Files.readString(dir.resolve("classpath")).strip().split(File.pathSeparator))
+                .filter(path -> !path.isBlank()).map(Path::of).toList();
+    }
+
+    private String askJBang(Set<String> names, Path dir) throws IOException {
+        System.err.println("fetching libraries (once): " + String.join(" ", names));
+        var script = Files.writeString(dir.resolve("Deps.java"),
+                "//JAVA 25+\n" + names.stream().map(name -> "//DEPS " + name + "\n").collect(Collectors.joining()) + "class Deps {}\n");
+        var log = dir.resolve("log");
+        var process = JBang.command(book, "--quiet", "info", "classpath", "--deps-only", script.toString())
+                .redirectError(log.toFile()).start();
+        process.getOutputStream().close();
+        var answer = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        try {
+            if (!process.waitFor(PATIENCE.toSeconds(), TimeUnit.SECONDS) || process.exitValue() != 0) {
+                process.destroy();
+                throw new Trouble("could not fetch " + String.join(" ", names) + ": is there a network?\n" + Files.readString(log).strip());
+            }
+        } catch (InterruptedException e) {
+            process.destroy();
+            throw new Trouble("interrupted while fetching " + names, e);
+        }
+        return answer;
+    }
+}

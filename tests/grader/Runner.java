@@ -1,0 +1,240 @@
+package grader;
+
+import static org.junit.platform.engine.discovery.DiscoverySelectors.selectClass;
+
+import module java.base;
+
+import org.junit.jupiter.engine.JupiterTestEngine;
+import org.junit.platform.engine.DiscoverySelector;
+import org.junit.platform.engine.TestExecutionResult;
+import org.junit.platform.engine.discovery.DiscoverySelectors;
+import org.junit.platform.engine.support.descriptor.MethodSource;
+import org.junit.platform.launcher.Launcher;
+import org.junit.platform.launcher.LauncherDiscoveryRequest;
+import org.junit.platform.launcher.TestExecutionListener;
+import org.junit.platform.launcher.TestIdentifier;
+import org.junit.platform.launcher.TestPlan;
+import org.junit.platform.launcher.core.LauncherConfig;
+import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
+import org.junit.platform.launcher.core.LauncherFactory;
+
+/**
+ * The child JVM: takes orders on standard input, runs tests, writes sealed records on standard output, ends with {@code halt}.
+ * The first line is the key; then come {@code plan CLASS} or {@code step CLASS FILE PATIENCE TIMEOUT ID…}, and {@code end}. So a JVM
+ * can be started and warmed before there is anything to test.
+ */
+public final class Runner {
+    private static final int MOST_OUTPUT = 64 * 1024;
+
+    private final PrintStream out = new PrintStream(new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8);
+    private final InputStream in = System.in;
+    private final Capture printed = new Capture();
+    private final Launcher launcher = quietLauncher();
+    private Wire wire;
+
+    private Runner() {}
+
+    public static void main(String[] args) {
+        var runner = new Runner();
+        try {
+            runner.obey();
+        } catch (Throwable broken) {   // out of memory, most likely
+            runner.send("crash", Explain.message(broken));
+        }
+        Runtime.getRuntime().halt(0);   // whatever threads the learner's program has left
+    }
+
+    private void obey() throws IOException, ReflectiveOperationException, InterruptedException {
+        var captured = new PrintStream(printed, true, StandardCharsets.UTF_8);
+        System.setOut(captured);
+        System.setErr(captured);
+        System.setIn(InputStream.nullInputStream());
+        wire = new Wire(HexFormat.of().parseHex(line()));
+        launcher.execute(request(List.of(selectClass(Rehearsal.class)), "10"), new TestExecutionListener() {});
+        for (var order = line().split("\t"); order.length > 1; order = line().split("\t")) {
+            if (order[0].equals("plan")) {
+                plan(order[1]);
+            } else {
+                initialise(order[2].replace(".java", ""), Duration.ofSeconds(Long.parseLong(order[4])));
+                link(Class.forName(order[1], false, Runner.class.getClassLoader()));
+                runStep(order[2], order[3], order[4], List.of(order).subList(5, order.length));
+            }
+        }
+        send("done");
+    }
+
+    private void plan(String testClass) {
+        var plan = launcher.discover(request(List.of(selectClass(testClass)), "10"));
+        plan.accept(new TestPlan.Visitor() {
+            @Override
+            public void visit(TestIdentifier test) {
+                if (test.isTest() && test.getSource().orElseThrow() instanceof MethodSource source) {
+                    send("test", test.getUniqueId(), step(source.getJavaClass(), "value"), step(source.getJavaClass(), "title"),
+                            step(source.getJavaClass(), "further"), source.getMethodName());
+                }
+            }
+        });
+        send("planned");
+    }
+
+    /** An element of the step's annotation: by name, because the kit is not on the grader's own class path. */
+    private static String step(Class<?> testClass, String element) {
+        for (var annotation : testClass.getAnnotations()) {
+            if (annotation.annotationType().getName().equals("kit.Step")) {
+                try {
+                    return annotation.annotationType().getMethod(element).invoke(annotation).toString();
+                } catch (ReflectiveOperationException e) {
+                    throw new IllegalStateException(e);
+                }
+            }
+        }
+        throw new IllegalStateException(testClass.getName() + " has no @Step");
+    }
+
+    /** JUnit limits the time of tests, but the first of them might not even begin. What else goes wrong here, the tests will meet. */
+    private static void initialise(String type, Duration limit) throws InterruptedException {
+        var initialiser = Thread.ofPlatform().daemon().unstarted(() -> {
+            try {
+                Class.forName(type);
+            } catch (ClassNotFoundException | LinkageError e) {
+                // Told by the tests.
+            }
+        });
+        initialiser.start();
+        if (!initialiser.join(limit)) {
+            throw new AssertionError("the static initialiser of " + type + " did not come to its end\nlikely: it waits for what never comes, or loops for ever");
+        }
+    }
+
+    /** Fails by itself where the learner's file no longer has a type that the tests name; JUnit would tell it in a page of frames. */
+    private static void link(Class<?> tests) {
+        tests.getDeclaredMethods();
+        tests.getDeclaredFields();
+        Stream.of(tests.getDeclaredClasses()).forEach(Runner::link);
+    }
+
+    private void runStep(String file, String patienceMillis, String timeoutSeconds, List<String> ids) {
+        System.setProperty("kit.patience", patienceMillis);
+        Listed.order = ids;
+        launcher.execute(request(ids.stream().map(DiscoverySelectors::selectUniqueId).toList(), timeoutSeconds), new Reporter(file));
+        send("step-done");
+    }
+
+    private final class Reporter implements TestExecutionListener {
+        private final String file;
+        private long began;
+
+        private Reporter(String file) {
+            this.file = file;
+        }
+
+        @Override
+        public void executionStarted(TestIdentifier test) {
+            if (test.isTest()) {
+                printed.clear();
+                began = System.nanoTime();
+                send("start", test.getUniqueId());
+            }
+        }
+
+        @Override
+        public void executionSkipped(TestIdentifier test, String reason) {
+            send("end", test.getUniqueId(), "SKIPPED", "0", reason, "", "");
+        }
+
+        @Override
+        public void executionFinished(TestIdentifier test, TestExecutionResult result) {
+            var failure = result.getThrowable().orElse(null);
+            if (test.isTest()) {
+                send("end", test.getUniqueId(), status(result), Long.toString((System.nanoTime() - began) / 1_000_000),
+                        Explain.message(failure), Explain.place(failure, file), printed.text());
+            } else if (failure != null) {
+                send("container", Explain.message(failure), Explain.place(failure, file));
+            }
+        }
+    }
+
+    private static String status(TestExecutionResult result) {
+        return switch (result.getStatus()) {
+            case SUCCESSFUL -> "PASSED";
+            case ABORTED -> "SKIPPED";
+            case FAILED -> result.getThrowable().orElseThrow() instanceof TimeoutException ? "HUNG" : "FAILED";
+        };
+    }
+
+    /** Tests run in the order in which they were named, whatever order the JVM lists methods in. */
+    public static final class Listed implements org.junit.jupiter.api.MethodOrderer {
+        private static List<String> order = List.of();
+
+        @Override
+        public void orderMethods(org.junit.jupiter.api.MethodOrdererContext context) {
+            context.getMethodDescriptors().sort(Comparator.comparingInt(method -> place(method.getMethod().getName())));
+        }
+
+        private static int place(String method) {
+            return (int) order.stream().takeWhile(id -> !id.contains("[method:" + method + "(")).count();
+        }
+    }
+
+    /** Nothing is looked up on the class path: no listener of somebody else's, no second engine. */
+    private static Launcher quietLauncher() {
+        return LauncherFactory.create(LauncherConfig.builder()
+                .enableTestEngineAutoRegistration(false).addTestEngines(new JupiterTestEngine())
+                .enableLauncherSessionListenerAutoRegistration(false)
+                .enableLauncherDiscoveryListenerAutoRegistration(false)
+                .enableTestExecutionListenerAutoRegistration(false)
+                .enablePostDiscoveryFilterAutoRegistration(false).build());
+    }
+
+    private static LauncherDiscoveryRequest request(List<? extends DiscoverySelector> selectors, String timeoutSeconds) {
+        return LauncherDiscoveryRequestBuilder.request().selectors(selectors)
+                .configurationParameter("junit.jupiter.execution.timeout.testable.method.default", timeoutSeconds + " s")
+                .configurationParameter("junit.jupiter.execution.timeout.thread.mode.default", "SEPARATE_THREAD")
+                .configurationParameter("junit.jupiter.testmethod.order.default", Listed.class.getName())
+                .configurationParameter("junit.jupiter.extensions.autodetection.enabled", "false")
+                .configurationParameter("junit.platform.stacktrace.pruning.enabled", "false").build();
+    }
+
+    private void send(String... fields) {
+        synchronized (out) {
+            out.println(wire.seal(List.of(fields)));
+            out.flush();
+        }
+    }
+
+    /** Byte by byte: what follows the line belongs to nobody else. */
+    private String line() throws IOException {
+        var text = new ByteArrayOutputStream();
+        for (int next; (next = in.read()) >= 0 && next != '\n'; ) {
+            text.write(next);
+        }
+        return text.toString(StandardCharsets.UTF_8);
+    }
+
+    /** What the learner's program prints during one test, up to a limit. */
+    private static final class Capture extends OutputStream {
+        private final ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        private boolean more;
+
+        @Override
+        public synchronized void write(int one) {
+            write(new byte[] {(byte) one}, 0, 1);
+        }
+
+        @Override
+        public synchronized void write(byte[] from, int offset, int length) {
+            int room = Math.min(length, MOST_OUTPUT - bytes.size());
+            bytes.write(from, offset, room);
+            more |= room < length;
+        }
+
+        private synchronized void clear() {
+            bytes.reset();
+            more = false;
+        }
+
+        private synchronized String text() {
+            return bytes.toString(StandardCharsets.UTF_8) + (more ? "\n(more was printed: cut here)" : "");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+package grader;
+
+import module java.base;
+
+/**
+ * The folders of one workbook.
+ *
+ * @param root  holds {@code jbang-catalog.json}, {@code labs}, {@code tests} and the rest
+ * @param state holds what the grader keeps between runs: caches and progress
+ */
+public record Workbook(Path root, Path state) {
+    private static final Pattern SLUG = Pattern.compile("4\\d\\d-[a-z0-9-]+");
+
+    /**
+     * One lab.
+     *
+     * @param slug for example {@code 401-tcp-server}
+     * @param type the class that its file declares, for example {@code TcpServer}
+     */
+    public record Lab(Workbook book, String slug, String type) {
+        public String number() {
+            return slug.substring(0, 3);
+        }
+
+        public String fileName() {
+            return type + ".java";
+        }
+
+        public String testClass() {
+            return type + "Test";
+        }
+
+        /** What the learner edits. */
+        public Path file() {
+            return book.root.resolve("labs", slug, fileName());
+        }
+
+        /** The full solution; a students' copy of the workbook has none. */
+        public Path solution() {
+            return book.root.resolve("solutions", slug, fileName());
+        }
+
+        public Path tests() {
+            return book.root.resolve("tests", slug);
+        }
+
+        public Path chapter() {
+            return book.root.resolve("book", "chapters", slug + ".adoc");
+        }
+
+        /** The file as a learner first gets it: made from the solution, or, in a students' copy, kept beside the tests. */
+        public String skeleton() throws IOException {
+            if (Files.exists(solution())) {
+                return Skeleton.of(solution()).withSteps(0);
+            }
+            return Files.readString(tests().resolve("skeleton.java.txt"));
+        }
+    }
+
+    /** The workbook around the current folder, or else the one whose launcher was called. */
+    public static Workbook find() {
+        for (var dir = Path.of("").toAbsolutePath(); dir != null; dir = dir.getParent()) {
+            if (isRoot(dir)) {
+                return at(dir);
+            }
+        }
+        var launched = System.getenv("WORKBOOK_ROOT");
+        if (launched != null && isRoot(Path.of(launched))) {
+            return at(Path.of(launched));
+        }
+        throw new Trouble("this folder is not inside the workbook: change into the folder you cloned, and try again");
+    }
+
+    private static boolean isRoot(Path dir) {
+        return Files.isRegularFile(dir.resolve("jbang-catalog.json")) && Files.isDirectory(dir.resolve("tests", "kit"));
+    }
+
+    /** State lies in {@code .workbook}, or, where the workbook may not be written, in the user's cache. */
+    private static Workbook at(Path root) {
+        var inside = root.resolve(".workbook");
+        if (Files.isWritable(inside) || !Files.exists(inside) && Files.isWritable(root)) {
+            return new Workbook(root, inside);
+        }
+        return new Workbook(root, userCache().resolve("state-" + Integer.toHexString(root.hashCode())));
+    }
+
+    private static Path userCache() {
+        return Stream.of(System.getenv("WORKBOOK_CACHE"), System.getProperty("user.home") + "/.cache/workbook",
+                        System.getProperty("java.io.tmpdir") + "/workbook-" + System.getProperty("user.name"))
+                .filter(Objects::nonNull).map(Path::of)
+                .filter(Workbook::canBeMade).findFirst()
+                .orElseThrow(() -> new Trouble("no folder can be written to: set WORKBOOK_CACHE to one that can"));
+    }
+
+    private static boolean canBeMade(Path dir) {
+        try {
+            return Files.isWritable(Files.createDirectories(dir));
+        } catch (IOException e) {
+            return false;
+        }
+    }
+
+    public Path cache() {
+        return state.resolve("cache");
+    }
+
+    /** All labs that are here, by number. */
+    public List<Lab> labs() throws IOException {
+        try (var dirs = Files.list(root.resolve("tests"))) {
+            return dirs.map(dir -> dir.getFileName().toString()).filter(name -> SLUG.matcher(name).matches()).sorted()
+                    .map(this::bySlug).toList();
+        }
+    }
+
+    /** A lab by its number or its slug. */
+    public Lab lab(String asked) throws IOException {
+        return labs().stream().filter(lab -> lab.slug().equals(asked) || lab.number().equals(asked)).findFirst()
+                .orElseThrow(() -> new Trouble("there is no lab " + asked + " here; jbang progress lists the labs"));
+    }
+
+    private Lab bySlug(String slug) {
+        try (var files = Files.list(root.resolve("tests", slug))) {
+            var test = files.map(file -> file.getFileName().toString()).filter(name -> name.endsWith("Test.java"))
+                    .findFirst().orElseThrow(() -> new Trouble("tests/" + slug + " holds no test class"));
+            return new Lab(this, slug, test.substring(0, test.length() - "Test.java".length()));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** A path as a reader knows it: from the root of the workbook, where it is inside. */
+    public String shown(Path file) {
+        var absolute = file.toAbsolutePath().normalize();
+        return (absolute.startsWith(root) ? root.relativize(absolute) : file).toString().replace('\\', '/');
+    }
+
+    /** What the reader types for JBang: {@code ./jbang} where this workbook's launcher was called. */
+    static String jbang() {
+        return Objects.requireNonNullElse(System.getenv("WORKBOOK_JBANG"), "jbang");
+    }
+
+    public static List<Path> javaFiles(Path dir) throws IOException {
+        try (var files = Files.list(dir)) {
+            return files.filter(file -> file.toString().endsWith(".java")).sorted().toList();
+        }
+    }
+}

@@ -1,0 +1,43 @@
+package kit;
+
+import java.util.Objects;
+
+/** Assertions that tell the history of the test and what mistake usually causes the failure. */
+public final class Check {
+
+    /** Code that may throw anything. */
+    @FunctionalInterface
+    public interface Code {
+        void run() throws Exception;
+    }
+
+    private Check() {}
+
+    /** @param what reads on after "expected", and ends with what was seen: "a port above 0, got 0" */
+    public static void that(boolean holds, String what, String likely) {
+        if (!holds) {
+            throw History.fail("expected " + what, likely);
+        }
+    }
+
+    /** @param what reads on after "expected" and before the value: "stats().rejected()" */
+    public static void equal(Object expected, Object got, String what, String likely) {
+        if (!Objects.equals(expected, got)) {
+            throw History.fail("expected " + what + " = " + expected + ", got " + got, likely);
+        }
+    }
+
+    /** The exception of this type that the code throws. @param what names the code: "start() on a taken port" */
+    public static <T extends Throwable> T fails(Class<T> type, Code code, String what, String likely) {
+        try {
+            code.run();
+        } catch (Throwable thrown) {
+            Todo.passOn(thrown);
+            if (type.isInstance(thrown)) {
+                return type.cast(thrown);
+            }
+            throw History.fail("expected a " + type.getSimpleName() + " from " + what + ", got " + thrown, likely);
+        }
+        throw History.fail("expected a " + type.getSimpleName() + " from " + what + ", but nothing was thrown", likely);
+    }
+}

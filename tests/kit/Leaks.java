@@ -1,0 +1,97 @@
+package kit;
+
+import java.io.IOException;
+import java.lang.reflect.Method;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import org.junit.jupiter.api.extension.ExtensionContext;
+import org.junit.jupiter.api.extension.InvocationInterceptor;
+import org.junit.jupiter.api.extension.ReflectiveInvocationContext;
+
+/**
+ * After a test that passed, and closed what it opened, nothing of the lab may be left: no thread that was started since
+ * the test began, no socket that was opened since (Linux only). Both may take a moment to go.
+ */
+public final class Leaks implements InvocationInterceptor {
+
+    /** Whoever has left something behind once in a step mostly does it in each of its tests. */
+    private static final Duration AGAIN = Duration.ofMillis(200);
+    private static final Path DESCRIPTORS = Path.of("/proc/self/fd");
+
+    static {
+        try (var listener = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
+             var socket = new Socket(listener.getInetAddress(), listener.getLocalPort())) {
+            socket.setSoTimeout(1);
+            // the JDK opens a socket of its own, for good, with the first one it closes
+            socket.getInputStream().read();
+        } catch (IOException e) {
+            // The timeout, for one.
+        }
+    }
+
+    @Override
+    public void interceptTestMethod(Invocation<Void> invocation, ReflectiveInvocationContext<Method> method,
+                                    ExtensionContext context) throws Throwable {
+        long firstThread = Thread.ofVirtual().unstarted(() -> {}).threadId();   // ids are given in order
+        var sockets = sockets();
+        invocation.proceed();
+        check(firstThread, sockets);
+    }
+
+    private static void check(long firstThread, Set<String> before) throws InterruptedException {
+        long start = System.nanoTime();
+        var limit = Patience.isWorn() ? AGAIN : Patience.duration();
+        for (var left = left(firstThread, before); !left.isEmpty(); left = left(firstThread, before)) {
+            if (System.nanoTime() - start > limit.toNanos()) {
+                var failure = History.fail("expected nothing left when the server is closed, still there:\n  "
+                        + String.join("\n  ", left),
+                                "an end that is not reached on every path: close in finally, and wake who waits");
+                Patience.ranOut();
+                throw failure;
+            }
+            Thread.sleep(2);
+        }
+    }
+
+    private static List<String> left(long firstThread, Set<String> before) {
+        var left = new ArrayList<>(Threads.since(firstThread));
+        var sockets = sockets();
+        sockets.removeAll(before);
+        if (!sockets.isEmpty()) {
+            left.add(sockets.size() == 1 ? "1 socket" : sockets.size() + " sockets");
+        }
+        return left;
+    }
+
+    /** The sockets of this process by inode; none where the system does not tell. */
+    private static Set<String> sockets() {
+        var sockets = new HashSet<String>();
+        try (var descriptors = Files.newDirectoryStream(DESCRIPTORS)) {
+            for (var descriptor : descriptors) {
+                var target = target(descriptor);
+                if (target.startsWith("socket:")) {
+                    sockets.add(target);
+                }
+            }
+        } catch (IOException e) {
+            return new HashSet<>();   // no Linux
+        }
+        return sockets;
+    }
+
+    private static String target(Path descriptor) {
+        try {
+            return Files.readSymbolicLink(descriptor).toString();
+        } catch (IOException e) {
+            return "";   // closed in this moment
+        }
+    }
+}

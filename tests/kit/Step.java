@@ -1,0 +1,25 @@
+package kit;
+
+import java.lang.annotation.ElementType;
+import java.lang.annotation.Retention;
+import java.lang.annotation.RetentionPolicy;
+import java.lang.annotation.Target;
+import org.junit.jupiter.api.Nested;
+import org.junit.jupiter.api.TestMethodOrder;
+
+/** The tests of one step of a lab, run in the order in which they are written. */
+@Nested
+@TestMethodOrder(SourceOrder.class)
+@Target(ElementType.TYPE)
+@Retention(RetentionPolicy.RUNTIME)
+public @interface Step {
+
+    /** The number of the step, from 1. */
+    int value();
+
+    /** The title, the same words as in the chapter. */
+    String title();
+
+    /** True when the step is not part of the lab's core. */
+    boolean further() default false;
+}

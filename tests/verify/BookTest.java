@@ -1,0 +1,53 @@
+package verify;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import module java.base;
+
+import grader.Transcript;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestFactory;
+
+/** The book renders without a warning, and its transcripts of our own commands are what they print today. */
+class BookTest {
+    @Test
+    void the_book_renders_without_a_warning() throws Exception {
+        var ended = Commands.jbang("--quiet", "book");
+        assertEquals(0, ended.status(), ended.all());
+        for (var lab : Scope.book().labs()) {
+            assertTrue(Files.exists(Scope.root().resolve("book", "build", lab.slug() + ".html")), "no page for " + lab.slug());
+        }
+    }
+
+    @Test
+    void the_students_edition_has_no_solution() throws Exception {
+        var out = Files.createTempDirectory("students");
+        try {
+            var ended = Commands.jbang("--quiet", "book", "--students", "--out", out.toString());
+            assertEquals(0, ended.status(), ended.all());
+            for (var lab : Scope.book().labs()) {
+                var page = Files.readString(out.resolve(lab.slug() + ".html"));
+                assertTrue(!page.contains("lab-" + lab.number() + "-solution"), lab.slug() + " still has its solution");
+            }
+        } finally {
+            Folders.delete(out);
+        }
+    }
+
+    @TestFactory
+    Stream<DynamicTest> a_transcript_of_our_own_commands_is_what_they_print() throws IOException {
+        return Transcript.files(Scope.book(), List.of()).stream()
+                .map(file -> DynamicTest.dynamicTest(Scope.book().shown(file), () -> compare(file)));
+    }
+
+    private static void compare(Path file) throws Exception {
+        var transcript = Transcript.of(Scope.book(), file);
+        if (transcript.canBeCompared()) {
+            assertEquals(Optional.empty(), transcript.difference());
+        } else {
+            assertTrue(Files.readString(file).startsWith("# "), "a transcript of other tools begins with their versions and the date: # …");
+        }
+    }
+}
