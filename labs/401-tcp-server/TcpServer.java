@@ -196,11 +196,30 @@ public final class TcpServer implements AutoCloseable {
     static TcpServer start(
             ServerSocket listening, Handler handler, Options options) {
         var server = new TcpServer(listening, handler, options);
+        waitOnce();
         server.acceptor.start();
         if (!options.writeStall().isZero()) {
             Thread.ofVirtual().name("lab401-watchdog").start(server::watch);
         }
         return server;
+    }
+
+    /**
+     * The first virtual thread that waits for a socket makes the JDK open
+     * descriptors for its pollers. If none is free in that moment, no virtual
+     * thread can ever wait for a socket in this process. So one waits here,
+     * before any client can have taken the last descriptor.
+     */
+    private static void waitOnce() {
+        CompletableFuture.runAsync(() -> {
+            try (var nobody = new ServerSocket()) {
+                nobody.bind(loopback(0));
+                nobody.setSoTimeout(1);
+                nobody.accept();
+            } catch (IOException e) {
+                // The timeout: it has waited.
+            }
+        }, Thread::startVirtualThread).join();
     }
 
     /** True as long as new clients are accepted. */
@@ -690,6 +709,10 @@ public final class TcpServer implements AutoCloseable {
         var host = colon < 0 ? "127.0.0.1" : where.substring(0, colon);
         int port = Integer.parseInt(where.substring(colon + 1));
         scene = STEPS.size();
+        try (var probe = demoServer(c -> {}, Options.defaults());
+             var client = client(probe)) {
+            line(client);   // so that a TODO of step 1 or 2 is met first
+        }
         try {
             var server = start(new InetSocketAddress(host, port),
                     lineService(8 * 1024), Options.defaults());

@@ -48,6 +48,11 @@ public record Workbook(Path root, Path state) {
             return book.root.resolve("book", "chapters", slug + ".adoc");
         }
 
+        @Override
+        public String toString() {
+            return slug;
+        }
+
         /** The file as a learner first gets it: made from the solution, or, in a students' copy, kept beside the tests. */
         public String skeleton() throws IOException {
             if (Files.exists(solution())) {

@@ -16,7 +16,7 @@ import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** The solution's tests again and again: one that fails by luck is a defect of the tests. */
-@ParameterizedClass(name = "lab {0}")
+@ParameterizedClass(name = "{0}")
 @MethodSource("verify.Scope#labs")
 class RepeatTest {
     @Parameter
