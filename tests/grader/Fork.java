@@ -21,10 +21,10 @@ final class Fork implements AutoCloseable {
         in = new BufferedInputStream(process.getInputStream(), 64 * 1024);
     }
 
-    /** The small compiler, the small collector, a small heap: a runner lives for a few seconds. */
+    /** The small compiler, the small collector, a small heap: a runner lives for a few seconds. The export is for the kit's list of threads. */
     static List<String> flags() {
         return List.of("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:disable", "-XX:-UsePerfData",
-                "-Dfile.encoding=UTF-8", "-Duser.language=en", "-Duser.country=US");
+                "-Dfile.encoding=UTF-8", "-Duser.language=en", "-Duser.country=US", "--add-exports=java.base/jdk.internal.vm=ALL-UNNAMED");
     }
 
     static String java() {

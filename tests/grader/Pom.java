@@ -45,6 +45,7 @@ final class Pom {
                         <groupId>org.apache.maven.plugins</groupId>
                         <artifactId>maven-surefire-plugin</artifactId>
                         <version>3.5.5</version>
+                        <configuration><argLine>--add-exports=java.base/jdk.internal.vm=ALL-UNNAMED</argLine></configuration>
                       </plugin>
                       <plugin>
                         <groupId>org.codehaus.mojo</groupId>

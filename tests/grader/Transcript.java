@@ -10,7 +10,7 @@ import module java.base;
  */
 public final class Transcript {
     private static final Pattern PORT = Pattern.compile("\\b40(?!00)\\d\\d\\b");
-    private static final Pattern OURS = Pattern.compile("jbang (lab|solution|test)-\\d+.*|jbang (hint|progress|reset) .*|cp .*");
+    private static final Pattern OURS = Pattern.compile("jbang (lab|solution|test)-\\d+( [\\w/. -]*)?");
     private static final Duration LONGEST = Duration.ofMinutes(10);
     /** Marks the end of one command's output. */
     private static final String END = "(end of the command)";
@@ -19,6 +19,15 @@ public final class Transcript {
         /** Runs beside the next command; it has begun when it has printed as many lines as it did before. */
         boolean staysOn() {
             return line.endsWith("&");
+        }
+
+        /** The next line of the file still belongs to this command. */
+        boolean goesOn() {
+            return line.endsWith("\\");
+        }
+
+        Command with(String nextLine) {
+            return new Command(line + "\n" + nextLine, output);
         }
     }
 
@@ -47,7 +56,9 @@ public final class Transcript {
         var head = new ArrayList<String>();
         var commands = new ArrayList<Command>();
         for (var line : Files.readAllLines(file)) {
-            if (line.startsWith("$ ")) {
+            if (!commands.isEmpty() && commands.getLast().goesOn()) {
+                commands.add(commands.removeLast().with(line));
+            } else if (line.startsWith("$ ")) {
                 commands.add(new Command(line.substring(2), new ArrayList<>()));
             } else if (commands.isEmpty()) {
                 head.add(line);
@@ -61,6 +72,11 @@ public final class Transcript {
     /** Only the workbook's own commands: their output is the same everywhere, but for what {@link #masked} hides. */
     public boolean canBeCompared() {
         return commands.stream().allMatch(command -> OURS.matcher(command.line()).matches());
+    }
+
+    /** Some command looks at a learner's own file. */
+    public boolean readsLabs() {
+        return commands.stream().anyMatch(command -> command.line().matches("jbang (lab|test)-\\d+"));
     }
 
     void record() throws IOException, InterruptedException {
@@ -83,7 +99,7 @@ public final class Transcript {
 
     /** Times, ephemeral ports, sizes of memory and rates differ from run to run, and so does the space that aligns them. */
     static String masked(String line) {
-        return line.replaceAll("\\b(127\\.0\\.0\\.1|localhost|\\[::1]):\\d{5}\\b", "$1:PORT")
+        return line.replaceAll("chapter: \\S+", "chapter: PLACE").replaceAll("\\b(127\\.0\\.0\\.1|localhost|\\[::1]):\\d{5}\\b", "$1:PORT")
                 .replaceAll("\\b[\\d,.]*\\d ?(ns|us|µs|ms|s|kB|MB|KiB|MiB|/s)(?![\\w])", "# $1")
                 .replaceAll(" +", " ");
     }
@@ -98,7 +114,7 @@ public final class Transcript {
             for (var command : commands) {
                 in.println("{ " + replaced(command.line(), ports, true) + "\n} </dev/null");
                 in.println(command.staysOn() ? "" : "printf '" + END + "\\n'");
-                lines.add("$ " + command.line());
+                ("$ " + command.line()).lines().forEach(lines::add);
                 read(out, command).forEach(line -> lines.add(replaced(line, ports, false)));
             }
             in.println("exit");
@@ -112,7 +128,7 @@ public final class Transcript {
 
     private List<String> read(BufferedReader out, Command command) throws IOException {
         var lines = new ArrayList<String>();
-        int enough = command.staysOn() ? Math.max(1, command.output().size()) : Integer.MAX_VALUE;
+        int enough = command.staysOn() ? command.output().size() : Integer.MAX_VALUE;
         while (lines.size() < enough) {
             var line = out.readLine();
             if (line == null) {
@@ -143,9 +159,8 @@ public final class Transcript {
     private Process shell() throws IOException {
         var builder = new ProcessBuilder("bash", "--norc", "--noprofile").directory(book.root().toFile()).redirectErrorStream(true);
         var path = Files.createDirectories(book.cache().resolve("path"));
-        var jbang = path.resolve("jbang");
-        Files.writeString(jbang, "#!/bin/sh\nexec sh '" + book.root().resolve("jbang") + "' \"$@\"\n");
-        jbang.toFile().setExecutable(true);
+        Files.deleteIfExists(path.resolve("jbang"));
+        Files.createSymbolicLink(path.resolve("jbang"), book.root().resolve("jbang"));
         builder.environment().merge("PATH", path.toString(), (before, ours) -> ours + File.pathSeparator + before);
         builder.environment().putAll(Map.of("NO_COLOR", "1", "LC_ALL", "C.UTF-8", "WORKBOOK_JBANG", "jbang", "COLUMNS", "80"));
         return builder.start();

@@ -18,7 +18,8 @@ import org.junit.jupiter.api.extension.ReflectiveInvocationContext;
 
 /**
  * After a test that passed, and closed what it opened, nothing of the lab may be left: no thread that was started since
- * the test began, no socket that was opened since (Linux only). Both may take a moment to go.
+ * the test began, no socket that was opened since (Linux only). Both may take a moment to go. What the JVM must be
+ * started with to tell of virtual threads is said in {@link Threads}.
  */
 public final class Leaks implements InvocationInterceptor {
 

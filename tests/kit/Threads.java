@@ -1,89 +1,68 @@
 package kit;
 
-import com.sun.management.HotSpotDiagnosticMXBean;
-import com.sun.management.HotSpotDiagnosticMXBean.ThreadDumpFormat;
-import java.io.IOException;
-import java.lang.management.ManagementFactory;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashSet;
 import java.util.List;
-import java.util.Set;
-import java.util.UUID;
-import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
- * The threads that a lab has started. Only a thread dump lists virtual threads, so it is written to a file and read.
- * The JDK's own threads (pollers, carriers, cleaners) do not count, nor do JUnit's and the kit's.
+ * The threads that a lab has started. The JDK's own (pollers, carriers, cleaners) do not count, nor do JUnit's and the
+ * kit's.
+ *
+ * <p>No public method lists virtual threads but a thread dump, and in JDK 25.0.3 a dump as JSON can crash the JVM while
+ * virtual threads come and go. So the JDK's own list is read, where the JVM was started with
+ * {@code --add-exports java.base/jdk.internal.vm=ALL-UNNAMED}; elsewhere platform threads alone are looked at.
  */
 final class Threads {
 
-    private static final Pattern THREAD = Pattern.compile(
-            "\"tid\": \"?(\\d+)\"?,(.*?)\"stack\": \\[(.*?)]", Pattern.DOTALL);
-    private static final Pattern NAME = Pattern.compile("\"name\": \"(.*?)\"");
-    private static final Pattern FRAME = Pattern.compile("\"(?:[^\"/]*\\\\?/)?([^\"/]+?)\"");
-
     private Threads() {}
 
-    /** Descriptions of the living threads whose id is at least {@code first}. */
+    /** Descriptions of the living threads whose id is at least {@code first}: ids are given in order. */
     static List<String> since(long first) {
-        var platform = platformThreads();
-        var threads = new ArrayList<String>();
-        var all = THREAD.matcher(dump());
-        while (all.find()) {
-            long id = Long.parseLong(all.group(1));
-            boolean virtual = all.group(2).contains("\"virtual\": true");
-            var frames = FRAME.matcher(all.group(3)).results().map(frame -> frame.group(1)).toList();
-            var name = NAME.matcher(all.group(2)).results().map(found -> found.group(1)).findFirst().orElse("");
-            if (id >= first && (virtual ? !isPoller(frames) : platform.contains(id)) && !isOurs(name)) {
-                threads.add(describe(name, virtual, frames));
-            }
-        }
-        return threads;
+        return Stream.concat(platformThreads(), virtualThreads())
+                .filter(thread -> thread.threadId() >= first && thread.isAlive() && !isOurs(thread.getName()))
+                .map(Threads::describe).toList();
     }
 
     /** The JDK's own platform threads live in other groups. */
-    private static Set<Long> platformThreads() {
-        var group = new ThreadGroup("kit").getParent();
-        while (group.getParent() != null && !group.getName().equals("main")) {
+    private static Stream<Thread> platformThreads() {
+        var group = Thread.currentThread().getThreadGroup();
+        while (!group.getName().equals("main") && group.getParent() != null) {
             group = group.getParent();
         }
         var threads = new Thread[2 * group.activeCount() + 64];
-        int count = group.enumerate(threads);
-        var ids = new HashSet<Long>();
-        Arrays.stream(threads, 0, count).forEach(thread -> ids.add(thread.threadId()));
-        return ids;
+        return Arrays.stream(threads, 0, group.enumerate(threads));
     }
 
-    private static boolean isPoller(List<String> frames) {
-        return frames.stream().anyMatch(frame -> frame.contains("ollerLoop("));
+    private static Stream<Thread> virtualThreads() {
+        try {
+            return virtualThreads(Class.forName("jdk.internal.vm.ThreadContainers").getMethod("root").invoke(null));
+        } catch (IllegalAccessException e) {
+            return Stream.empty();   // the JVM was started without the option
+        } catch (ReflectiveOperationException e) {
+            throw new AssertionError("this JDK lists its threads in another way: kit.Threads has to follow", e);
+        }
+    }
+
+    /** An executor is a container of its own; the JDK's pollers have one, too. */
+    private static Stream<Thread> virtualThreads(Object container) throws ReflectiveOperationException {
+        var type = Class.forName("jdk.internal.vm.ThreadContainer");
+        var found = ((Stream<?>) type.getMethod("threads").invoke(container)).map(Thread.class::cast)
+                .filter(thread -> thread.isVirtual() && !thread.getName().contains("Poller")).toList().stream();
+        for (var child : ((Stream<?>) type.getMethod("children").invoke(container)).toList()) {
+            found = Stream.concat(found, virtualThreads(child));
+        }
+        return found;
     }
 
     private static boolean isOurs(String name) {
         return name.startsWith("junit-") || name.startsWith("kit-");
     }
 
-    private static String describe(String name, boolean virtual, List<String> frames) {
-        var labs = frames.stream().filter(frame -> frame.indexOf('(') > 0 && frame.lastIndexOf('.',
-                frame.indexOf('(')) > 0
-                && !frame.startsWith("java.") && !frame.startsWith("jdk.") && !frame.startsWith("sun.")).findFirst();
-        return (virtual ? "virtual thread" : "thread") + (name.isEmpty() ? "" : " " + name)
-                + labs.or(() -> frames.stream().findFirst()).map(frame -> " at " + frame).orElse("");
-    }
-
-    private static String dump() {
-        var file = Path.of(System.getProperty("java.io.tmpdir"), "kit-" + ProcessHandle.current().pid() + "-"
-                + UUID.randomUUID());
-        try {
-            ManagementFactory.getPlatformMXBean(HotSpotDiagnosticMXBean.class)
-                    .dumpThreads(file.toAbsolutePath().toString(), ThreadDumpFormat.JSON);
-            var dump = Files.readString(file);
-            Files.delete(file);
-            return dump;
-        } catch (IOException | LinkageError e) {
-            return "";   // no such dump here: no check of virtual threads
-        }
+    private static String describe(Thread thread) {
+        var stack = thread.getStackTrace();
+        var place = Arrays.stream(stack).filter(frame -> frame.getModuleName() == null).findFirst()
+                .or(() -> Arrays.stream(stack).findFirst());
+        return (thread.isVirtual() ? "virtual thread" : "thread") + (thread.getName().isEmpty() ? "" : " " + thread.getName())
+                + place.map(frame -> " at " + frame).orElse("");
     }
 }

@@ -2,6 +2,7 @@ package verify;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import module java.base;
 
@@ -42,9 +43,19 @@ class BookTest {
                 .map(file -> DynamicTest.dynamicTest(Scope.book().shown(file), () -> compare(file)));
     }
 
+    private static boolean labsAreSkeletons() throws IOException {
+        for (var lab : Scope.book().labs()) {
+            if (!Files.exists(lab.file()) || !Files.readString(lab.file()).equals(lab.skeleton())) {
+                return false;
+            }
+        }
+        return true;
+    }
+
     private static void compare(Path file) throws Exception {
         var transcript = Transcript.of(Scope.book(), file);
         if (transcript.canBeCompared()) {
+            assumeTrue(Scope.requiresAll() || !transcript.readsLabs() || labsAreSkeletons(), "it shows a lab file, and yours are changed");
             assertEquals(Optional.empty(), transcript.difference());
         } else {
             assertTrue(Files.readString(file).startsWith("# "), "a transcript of other tools begins with their versions and the date: # …");

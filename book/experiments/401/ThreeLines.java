@@ -11,6 +11,9 @@ public class ThreeLines {
         int port = Integer.parseInt(args[0]);
         // tag::server[]
         var listener = new ServerSocket(port, 1024, here);
+        // end::server[]
+        IO.println("listening");
+        // tag::server[]
         while (true) {
             var client = listener.accept();
             Thread.startVirtualThread(() -> echo(client));
