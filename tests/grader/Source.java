@@ -10,7 +10,7 @@ import module java.base;
 public record Source(Workbook.Lab lab, Path file, String text) {
     private static final Pattern TODO = Pattern.compile("TODO step (\\d+): (.*?)(?:\"\\);)?\\s*$");
 
-    /** A TODO that is still in the file: its step, its 1-based line, and what it asks for. */
+    /** A TODO that is still in the file: its step, the 1-based line of its statement or comment, and what it asks for. */
     public record Todo(int step, int line, String text) {}
 
     public static Source read(Workbook.Lab lab, Path file) throws IOException {
@@ -42,7 +42,8 @@ public record Source(Workbook.Lab lab, Path file, String text) {
         for (int i = 0; i < lines.size(); i++) {
             var todo = TODO.matcher(lines.get(i));
             if (todo.find()) {
-                found.add(new Todo(Integer.parseInt(todo.group(1)), i + 1, todo.group(2).replace("\\\"", "\"")));
+                boolean thrown = i > 0 && lines.get(i - 1).endsWith("new UnsupportedOperationException(");
+                found.add(new Todo(Integer.parseInt(todo.group(1)), thrown ? i : i + 1, todo.group(2).replace("\\\"", "\"")));
             }
         }
         return found;

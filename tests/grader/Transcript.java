@@ -117,11 +117,10 @@ public final class Transcript {
                 ("$ " + command.line()).lines().forEach(lines::add);
                 read(out, command).forEach(line -> lines.add(replaced(line, ports, false)));
             }
-            in.println("exit");
+            end(shell);   // before its input closes: it would end by itself then, and lose sight of what it has started
         } finally {
             killer.interrupt();
-            shell.descendants().forEach(ProcessHandle::destroy);
-            shell.destroy();
+            end(shell);
         }
         return lines;
     }
@@ -148,11 +147,15 @@ public final class Transcript {
     private static void endAfter(Process shell, Duration limit) {
         try {
             Thread.sleep(limit);
-            shell.descendants().forEach(ProcessHandle::destroy);
-            shell.destroy();
+            end(shell);
         } catch (InterruptedException e) {
             // Ended in time.
         }
+    }
+
+    private static void end(Process shell) {
+        shell.descendants().forEach(ProcessHandle::destroy);
+        shell.destroy();
     }
 
     /** A shell in which {@code jbang} is this workbook's. */
