@@ -818,7 +818,7 @@ class TcpServerTest {
             long lastSent = System.nanoTime();   // the server's read has begun after that
             var client = client(server, "client with a limit of " + limit + " ms");
             for (int i = 0; i < 6; i++) {
-                Thread.sleep(limit / 4);
+                Thread.sleep(limit / 4);   // the client drips
                 long sent = System.nanoTime();
                 AssertionError failure = null;
                 try {
@@ -947,7 +947,7 @@ class TcpServerTest {
             var finished = new AtomicBoolean();
             var server = serve(c -> {
                 workUntilDraining(c);
-                Thread.sleep(20);
+                Thread.sleep(20);   // the rest of its work
                 finished.set(true);
                 say(c, "done\n");
             }, PLAIN);
@@ -1212,7 +1212,7 @@ class TcpServerTest {
                     greeted.complete(client.play("", receive("hello\n")));
                 } catch (AssertionError rejected) {
                     client.close();
-                    Thread.sleep(5);
+                    Thread.sleep(5);   // tries again a little later
                 }
             } catch (IOException | InterruptedException e) {
                 return false;
@@ -1274,7 +1274,7 @@ class TcpServerTest {
         Check.that(!connection.draining(), "draining() to be false before the shutdown, got true", "");
         say(connection, "at work\n");
         while (!connection.draining()) {
-            Thread.sleep(1);
+            Thread.sleep(1);   // its work
         }
     }
 
