@@ -60,7 +60,7 @@ final class Aot {
     /** Makes both caches: the runner by its training tests, the grader by checking a lab. */
     void prepare() throws IOException, InterruptedException {
         var lab = book.labs().getFirst();
-        var training = "00\nstep\tgrader.Training\t-\t10000\t10\t[engine:junit-jupiter]/[class:grader.Training]\n\n";
+        var training = "00\nstep\tgrader.Training\t-\t10000\t10\tfalse\t[engine:junit-jupiter]/[class:grader.Training]\n\n";
         make("runner", Fork.flags(), List.of("grader.Runner"), training);
         var file = Files.exists(lab.solution()) ? lab.solution() : lab.file();
         make("grader", List.of("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"), List.of("grader.Main", "test", lab.number(), file.toString()), "");

@@ -17,14 +17,14 @@ public final class Checker implements AutoCloseable {
      *
      * @param lastStep         the last step to look at
      * @param goOn             also run the steps after the first that is not passed, and those still to do
-     * @param untilFirstFailed end the run at the first failed test
+     * @param untilFirstFailed whether a step ends at its first failed test, by step
      * @param patience         how long a single wait of a test may last, by step
      * @param testTimeout      how long one test may last
      * @param wallClock        how long the whole run may last
      */
-    public record Order(int lastStep, boolean goOn, boolean untilFirstFailed, IntFunction<Duration> patience, Duration testTimeout, Duration wallClock) {
-        public static final Order LEARNER = new Order(Integer.MAX_VALUE, false, false, step -> Duration.ofSeconds(10), Duration.ofSeconds(30), Duration.ofMinutes(3));
-        public static final Order ALL = new Order(Integer.MAX_VALUE, true, false, step -> Duration.ofSeconds(10), Duration.ofSeconds(60), Duration.ofMinutes(5));
+    public record Order(int lastStep, boolean goOn, IntPredicate untilFirstFailed, IntFunction<Duration> patience, Duration testTimeout, Duration wallClock) {
+        public static final Order LEARNER = new Order(Integer.MAX_VALUE, false, step -> false, step -> Duration.ofSeconds(10), Duration.ofSeconds(30), Duration.ofMinutes(3));
+        public static final Order ALL = new Order(Integer.MAX_VALUE, true, step -> false, step -> Duration.ofSeconds(10), Duration.ofSeconds(60), Duration.ofMinutes(5));
 
         public Order withTestTimeout(Duration timeout) {
             return new Order(lastStep, goOn, untilFirstFailed, patience, timeout, wallClock);
@@ -125,6 +125,7 @@ public final class Checker implements AutoCloseable {
         private final Order order;
         private final Fork fork;
         private final CheckListener listener;
+        private final Set<Integer> toDo;
         private final List<StepResult> steps = new ArrayList<>();
         private Optional<String> trouble = Optional.empty();
         private boolean stopped;
@@ -135,15 +136,16 @@ public final class Checker implements AutoCloseable {
             this.order = order;
             this.fork = fork;
             this.listener = listener;
+            toDo = source.todos().stream().map(Source.Todo::step).collect(Collectors.toSet());
         }
 
         private void go() throws IOException {
             fork.limit(order.wallClock());
             for (var step : tests.steps()) {
-                var todo = source.todo(step.number());
+                boolean isToDo = toDo.contains(step.number());
                 if (stopped || step.number() > order.lastStep()) {
-                    end(step, all(step, todo.isPresent() ? Status.TODO : Status.NOT_RUN));
-                } else if (todo.isPresent() && !order.goOn()) {
+                    end(step, all(step, isToDo ? Status.TODO : Status.NOT_RUN));
+                } else if (isToDo && !order.goOn()) {
                     end(step, all(step, Status.TODO));
                     stopped = true;
                 } else {
@@ -172,7 +174,8 @@ public final class Checker implements AutoCloseable {
         private List<TestResult> run(LabTests.Step step) throws IOException {
             var expected = tests.of(step);
             var order = new ArrayList<>(List.of("step", source.lab().testClass(), source.lab().fileName(),
-                    Long.toString(this.order.patience().apply(step.number()).toMillis()), Long.toString(this.order.testTimeout().toSeconds())));
+                    Long.toString(this.order.patience().apply(step.number()).toMillis()), Long.toString(this.order.testTimeout().toSeconds()),
+                    Boolean.toString(this.order.untilFirstFailed().test(step.number()))));
             expected.forEach(test -> order.add(test.id()));
             fork.order(order.toArray(String[]::new));
             var results = new LinkedHashMap<String, TestResult>();
@@ -212,7 +215,6 @@ public final class Checker implements AutoCloseable {
         private TestResult ended(Expected test, List<String> record) {
             var result = new TestResult(test, status(record), record.get(4), record.get(5), record.get(6), Long.parseLong(record.get(3)));
             listener.testEnded(result);
-            stopped |= order.untilFirstFailed() && result.status() == Status.FAIL;
             stopped |= !order.goOn() && record.get(2).equals("HUNG");   // its thread may spin on, and slow all that follow
             return result;
         }

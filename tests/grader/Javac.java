@@ -21,6 +21,10 @@ public final class Javac implements AutoCloseable {
             return new Text(file.getFileName().toString(), Files.readString(file));
         }
 
+        String text() {
+            return text;
+        }
+
         @Override
         public CharSequence getCharContent(boolean ignoreEncodingErrors) {
             return text;
@@ -41,7 +45,7 @@ public final class Javac implements AutoCloseable {
     public List<Finding> compile(List<Text> sources, List<Path> classPath, Path out, String... lint) throws IOException {
         files.setLocationFromPaths(StandardLocation.CLASS_PATH, classPath);
         files.setLocationFromPaths(StandardLocation.CLASS_OUTPUT, List.of(out));
-        var options = new ArrayList<>(List.of("-proc:none", "-g", "-parameters", "-implicit:none"));
+        var options = new ArrayList<>(List.of("-proc:none", "-implicit:none"));
         options.addAll(lint.length == 0 ? List.of("-nowarn", "-Xlint:none") : List.of(lint));
         if (Runtime.version().feature() != 25) {   // without it the compiler reads its own JDK, which is quicker
             options.addAll(List.of("--release", "25"));

@@ -25,21 +25,44 @@ public record LabTests(Workbook.Lab lab, String title, List<Step> steps, List<Ex
 
     /** Compiles what has changed since the last time; reads the rest from the cache. */
     static LabTests prepare(Workbook.Lab lab, Cache cache, Deps deps, Javac javac) throws IOException {
-        var skeleton = lab.skeleton();
-        var kit = texts(lab.book().root().resolve("tests", "kit"));
-        var test = List.of(Javac.Text.of(lab.tests().resolve(lab.testClass() + ".java")));
-        var testText = test.getFirst().getCharContent(true).toString();
-        var libraries = deps.classPath(Stream.concat(Stream.of(skeleton, testText), kit.stream().map(text -> text.getCharContent(true).toString())).toList());
-        var ready = cache.get("tests", key(lab, skeleton, libraries), fresh -> new Maker(lab, fresh, libraries, cache, javac).make(skeleton, kit, test));
-        return read(lab, ready, libraries, options(skeleton + testText));
+        var stamp = stamp(lab);
+        var stamped = lab.book().cache().resolve("stamp-" + lab.number());
+        var lines = Files.exists(stamped) ? Files.readAllLines(stamped) : List.<String>of();
+        if (lines.size() == 2 && lines.getFirst().equals(stamp) && Files.isDirectory(Path.of(lines.getLast()))) {
+            var known = read(lab, Path.of(lines.getLast()));
+            if (known.libraries().stream().allMatch(Files::exists)) {
+                return known;
+            }
+        }
+        var made = make(lab, cache, deps, javac);
+        Files.write(stamped, List.of(stamp, made.toString()));
+        return read(lab, made);
     }
 
-    private static String key(Workbook.Lab lab, String skeleton, List<Path> libraries) throws IOException {
-        var parts = new ArrayList<Object>(List.of(skeleton, Runtime.version(), Maker.LIBRARIES, libraries));
-        parts.addAll(Workbook.javaFiles(lab.book().root().resolve("tests", "kit")));
-        parts.add(lab.tests().resolve(lab.testClass() + ".java"));
-        parts.add(lab.book().root().resolve("book", "curriculum.json"));
-        return Cache.hash(parts);
+    /** Place, time and size of all that the tests are made from: to compare these is quicker than to read and hash it. */
+    private static String stamp(Workbook.Lab lab) throws IOException {
+        var files = new ArrayList<>(Workbook.javaFiles(lab.book().root().resolve("tests", "kit")));
+        files.add(lab.tests().resolve(lab.testClass() + ".java"));
+        files.add(Files.exists(lab.solution()) ? lab.solution() : lab.tests().resolve("skeleton.java.txt"));
+        files.add(lab.book().root().resolve("book", "curriculum.json"));
+        var stamp = new StringJoiner(" ").add(Runtime.version().toString()).add(System.getProperty("java.class.path"));
+        for (var file : files) {
+            var attributes = Files.readAttributes(file, BasicFileAttributes.class);
+            stamp.add(file.toString()).add(attributes.lastModifiedTime().toString()).add(Long.toString(attributes.size()));
+        }
+        return Cache.hash(List.of(stamp));
+    }
+
+    private static Path make(Workbook.Lab lab, Cache cache, Deps deps, Javac javac) throws IOException {
+        var skeleton = lab.skeleton();
+        var kit = texts(lab.book().root().resolve("tests", "kit"));
+        var test = Javac.Text.of(lab.tests().resolve(lab.testClass() + ".java"));
+        var sources = Stream.concat(Stream.of(skeleton, test.text()), kit.stream().map(Javac.Text::text)).toList();
+        var libraries = deps.classPath(sources);
+        var key = new ArrayList<Object>(List.of(Runtime.version(), Maker.LIBRARIES, libraries));
+        key.addAll(sources);
+        key.add(lab.book().root().resolve("book", "curriculum.json"));
+        return cache.get("tests", Cache.hash(key), fresh -> new Maker(lab, fresh, libraries, cache, javac).make(skeleton, kit, test));
     }
 
     private static List<Javac.Text> texts(Path dir) throws IOException {
@@ -54,14 +77,18 @@ public record LabTests(Workbook.Lab lab, String title, List<Step> steps, List<Ex
         return OPTIONS.matcher(sources).results().flatMap(line -> Stream.of(line.group(1).strip().split("\\s+"))).distinct().toList();
     }
 
-    private static LabTests read(Workbook.Lab lab, Path ready, List<Path> libraries, List<String> options) throws IOException {
+    private static LabTests read(Workbook.Lab lab, Path ready) throws IOException {
         var title = "";
+        var libraries = new ArrayList<Path>();
+        var options = new ArrayList<String>();
         var steps = new TreeMap<Integer, Step>();
         var tests = new ArrayList<Expected>();
         for (var line : Files.readAllLines(ready.resolve(PLAN))) {
             var field = line.split("\t");
             switch (field[0]) {
                 case "lab" -> title = field[1];
+                case "library" -> libraries.add(Path.of(field[1]));
+                case "option" -> options.add(field[1]);
                 case "step" -> steps.put(Integer.valueOf(field[1]), new Step(Integer.parseInt(field[1]), field[2], Boolean.parseBoolean(field[3])));
                 default -> tests.add(new Expected(field[1], Integer.parseInt(field[2]), field[3]));
             }
@@ -76,16 +103,19 @@ public record LabTests(Workbook.Lab lab, String title, List<Step> steps, List<Ex
         /** The grader's class path: first its own jar, whose classes no test sees, then JUnit and the rest. */
         private static final List<Path> LIBRARIES = Stream.of(System.getProperty("java.class.path").split(File.pathSeparator)).skip(1).map(Path::of).toList();
 
-        void make(String skeleton, List<Javac.Text> kit, List<Javac.Text> test) throws IOException {
+        void make(String skeleton, List<Javac.Text> kit, Javac.Text test) throws IOException {
             var kitClasses = Files.createDirectory(dir.resolve("kit"));
             var testClasses = Files.createDirectory(dir.resolve("classes"));
             var pristine = cache.temporary("pristine");
             try {
                 must(kit, concat(LIBRARIES, libraries), kitClasses);
                 must(List.of(new Javac.Text(lab.fileName(), skeleton)), libraries, pristine);
-                must(test, concat(LIBRARIES, libraries, List.of(kitClasses, pristine)), testClasses);
-                Files.write(dir.resolve(PLAN), plan(concat(List.of(kitClasses, testClasses), libraries, List.of(pristine)),
-                        test.getFirst().getCharContent(true).toString()));
+                must(List.of(test), concat(LIBRARIES, libraries, List.of(kitClasses, testClasses, pristine)), testClasses);
+                var plan = new ArrayList<>(List.of("lab\t" + Curriculum.read(lab.book()).of(lab).title()));
+                libraries.forEach(library -> plan.add("library\t" + library));
+                options(skeleton + test.text()).forEach(option -> plan.add("option\t" + option));
+                plan.addAll(plan(concat(List.of(kitClasses, testClasses), libraries, List.of(pristine))));
+                Files.write(dir.resolve(PLAN), plan);
             } finally {
                 Cache.delete(pristine);
             }
@@ -97,9 +127,9 @@ public record LabTests(Workbook.Lab lab, String title, List<Step> steps, List<Ex
             }
         }
 
-        private List<String> plan(List<Path> appended, String testText) throws IOException {
+        private List<String> plan(List<Path> appended) throws IOException {
             var steps = new TreeSet<String>();
-            var tests = new TreeMap<Integer, String>();   // by their place in the source: the most basic comes first
+            var tests = new ArrayList<String>();   // in the order of their source: the most basic comes first
             try (var fork = Fork.start(List.of(), appended, Optional.empty())) {
                 fork.order("plan", lab.testClass());
                 for (var record = fork.next(); !record.equals(List.of("planned")); record = fork.next()) {
@@ -107,16 +137,13 @@ public record LabTests(Workbook.Lab lab, String title, List<Step> steps, List<Ex
                         throw new Trouble("the tests of lab " + lab.number() + " could not be listed: " + (record.isEmpty() ? fork.whyEnded() : record.get(1)));
                     }
                     steps.add(String.join("\t", "step", record.get(2), record.get(3), record.get(4)));
-                    var place = Pattern.compile("\\bvoid " + record.get(5) + "\\(").matcher(testText);
-                    tests.put(place.find() ? place.start() : testText.length() + tests.size(),
-                            String.join("\t", "test", record.get(1), record.get(2), record.get(5).replace('_', ' ')));
+                    tests.add(String.join("\t", "test", record.get(1), record.get(2), record.get(5).replace('_', ' ')));
                 }
             }
             if (tests.isEmpty()) {
                 throw new Trouble("lab " + lab.number() + " has no tests");
             }
-            var title = "lab\t" + Curriculum.read(lab.book()).of(lab).title();
-            return Stream.of(List.of(title), steps, tests.values()).flatMap(Collection::stream).toList();
+            return Stream.of(steps, tests).flatMap(Collection::stream).toList();
         }
 
         @SafeVarargs

@@ -5,6 +5,7 @@ import static org.junit.platform.engine.discovery.DiscoverySelectors.selectClass
 import module java.base;
 
 import org.junit.jupiter.engine.JupiterTestEngine;
+import org.junit.platform.engine.CancellationToken;
 import org.junit.platform.engine.DiscoverySelector;
 import org.junit.platform.engine.TestExecutionResult;
 import org.junit.platform.engine.discovery.DiscoverySelectors;
@@ -16,11 +17,12 @@ import org.junit.platform.launcher.TestIdentifier;
 import org.junit.platform.launcher.TestPlan;
 import org.junit.platform.launcher.core.LauncherConfig;
 import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
+import org.junit.platform.launcher.core.LauncherExecutionRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
 
 /**
  * The child JVM: takes orders on standard input, runs tests, writes sealed records on standard output, ends with {@code halt}.
- * The first line is the key; then come {@code plan CLASS} or {@code step CLASS FILE PATIENCE TIMEOUT ID…}, and {@code end}. So a JVM
+ * The first line is the key; then come {@code plan CLASS} or {@code step CLASS FILE PATIENCE TIMEOUT FIRST ID…}, and {@code end}. So a JVM
  * can be started and warmed before there is anything to test.
  */
 public final class Runner {
@@ -57,7 +59,8 @@ public final class Runner {
             } else {
                 initialise(order[2].replace(".java", ""), Duration.ofSeconds(Long.parseLong(order[4])));
                 link(Class.forName(order[1], false, Runner.class.getClassLoader()));
-                runStep(order[2], order[3], order[4], List.of(order).subList(5, order.length));
+                System.setProperty("kit.patience", order[3]);
+                runStep(order[2], order[4], Boolean.parseBoolean(order[5]), List.of(order).subList(6, order.length));
             }
         }
         send("done");
@@ -113,19 +116,22 @@ public final class Runner {
         Stream.of(tests.getDeclaredClasses()).forEach(Runner::link);
     }
 
-    private void runStep(String file, String patienceMillis, String timeoutSeconds, List<String> ids) {
-        System.setProperty("kit.patience", patienceMillis);
-        Listed.order = ids;
-        launcher.execute(request(ids.stream().map(DiscoverySelectors::selectUniqueId).toList(), timeoutSeconds), new Reporter(file));
+    private void runStep(String file, String timeoutSeconds, boolean untilFirstFailed, List<String> ids) {
+        var request = request(ids.stream().map(DiscoverySelectors::selectUniqueId).toList(), timeoutSeconds);
+        var enough = CancellationToken.create();
+        launcher.execute(LauncherExecutionRequestBuilder.request(request)
+                .listeners(new Reporter(file, untilFirstFailed ? Optional.of(enough) : Optional.empty())).cancellationToken(enough).build());
         send("step-done");
     }
 
     private final class Reporter implements TestExecutionListener {
         private final String file;
+        private final Optional<CancellationToken> atFirstFailure;
         private long began;
 
-        private Reporter(String file) {
+        private Reporter(String file, Optional<CancellationToken> atFirstFailure) {
             this.file = file;
+            this.atFirstFailure = atFirstFailure;
         }
 
         @Override
@@ -139,7 +145,9 @@ public final class Runner {
 
         @Override
         public void executionSkipped(TestIdentifier test, String reason) {
-            send("end", test.getUniqueId(), "SKIPPED", "0", reason, "", "");
+            if (atFirstFailure.isEmpty() || !atFirstFailure.get().isCancellationRequested()) {
+                send("end", test.getUniqueId(), "SKIPPED", "0", reason, "", "");
+            }
         }
 
         @Override
@@ -148,6 +156,9 @@ public final class Runner {
             if (test.isTest()) {
                 send("end", test.getUniqueId(), status(result), Long.toString((System.nanoTime() - began) / 1_000_000),
                         Explain.message(failure), Explain.place(failure, file), printed.text());
+                if (result.getStatus() == TestExecutionResult.Status.FAILED) {
+                    atFirstFailure.ifPresent(CancellationToken::cancel);
+                }
             } else if (failure != null) {
                 send("container", Explain.message(failure), Explain.place(failure, file));
             }
@@ -160,20 +171,6 @@ public final class Runner {
             case ABORTED -> "SKIPPED";
             case FAILED -> result.getThrowable().orElseThrow() instanceof TimeoutException ? "HUNG" : "FAILED";
         };
-    }
-
-    /** Tests run in the order in which they were named, whatever order the JVM lists methods in. */
-    public static final class Listed implements org.junit.jupiter.api.MethodOrderer {
-        private static List<String> order = List.of();
-
-        @Override
-        public void orderMethods(org.junit.jupiter.api.MethodOrdererContext context) {
-            context.getMethodDescriptors().sort(Comparator.comparingInt(method -> place(method.getMethod().getName())));
-        }
-
-        private static int place(String method) {
-            return (int) order.stream().takeWhile(id -> !id.contains("[method:" + method + "(")).count();
-        }
     }
 
     /** Nothing is looked up on the class path: no listener of somebody else's, no second engine. */
@@ -190,7 +187,6 @@ public final class Runner {
         return LauncherDiscoveryRequestBuilder.request().selectors(selectors)
                 .configurationParameter("junit.jupiter.execution.timeout.testable.method.default", timeoutSeconds + " s")
                 .configurationParameter("junit.jupiter.execution.timeout.thread.mode.default", "SEPARATE_THREAD")
-                .configurationParameter("junit.jupiter.testmethod.order.default", Listed.class.getName())
                 .configurationParameter("junit.jupiter.extensions.autodetection.enabled", "false")
                 .configurationParameter("junit.platform.stacktrace.pruning.enabled", "false").build();
     }

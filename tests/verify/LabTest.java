@@ -61,8 +61,8 @@ class LabTest {
     }
 
     /** Waits of tests up to {@code done} are patient; those of later steps are expected to fail, and do it soon. */
-    private static Order order(int done, int last) {
-        return new Order(last, true, false, step -> step <= done ? PATIENT : IMPATIENT, HANGS, Duration.ofMinutes(5));
+    private static Order order(int done, int last, IntPredicate untilFirstFailed) {
+        return new Order(last, true, untilFirstFailed, step -> step <= done ? PATIENT : IMPATIENT, HANGS, Duration.ofMinutes(5));
     }
 
     private Verdict check(String text, Order order) throws IOException {
@@ -100,7 +100,8 @@ class LabTest {
     @Test
     void every_prefix_passes_its_own_steps_and_fails_each_later_one() throws IOException {
         for (int done = 0; done <= skeleton.steps(); done++) {
-            var verdict = check(skeleton.withSteps(done), order(done, Integer.MAX_VALUE));
+            int last = done;
+            var verdict = check(skeleton.withSteps(done), order(done, Integer.MAX_VALUE, step -> step > last));
             for (var step : verdict.steps()) {
                 boolean shouldPass = step.step().number() <= done;
                 assertEquals(shouldPass, step.passed(), "step %d with steps 1 to %d written%n%s".formatted(step.step().number(), done, story(verdict)));
@@ -110,7 +111,7 @@ class LabTest {
 
     @Test
     void with_nothing_written_every_test_fails_by_a_todo() throws IOException {
-        for (var step : check(skeleton.withSteps(0), order(0, Integer.MAX_VALUE)).steps()) {
+        for (var step : check(skeleton.withSteps(0), order(0, Integer.MAX_VALUE, step -> false)).steps()) {
             for (var test : step.tests()) {
                 assertTrue(test.message().startsWith("TODO step "), "step %d, %s: %s %s".formatted(step.step().number(), test.test().title(), test.status(), test.message()));
             }
@@ -160,8 +161,7 @@ class LabTest {
         var mistakes = Mistake.of(lab);
         assertTrue(mistakes.size() >= FEWEST_MISTAKES, mistakes.size() + " mistakes, fewer than " + FEWEST_MISTAKES);
         for (var mistake : mistakes) {
-            var order = new Order(mistake.step(), true, true, step -> step < mistake.step() ? PATIENT : IMPATIENT, HANGS, Duration.ofMinutes(5));
-            var verdict = check(mistake.applied(skeleton.withSteps(skeleton.steps())), order);
+            var verdict = check(mistake.applied(skeleton.withSteps(skeleton.steps())), order(mistake.step() - 1, mistake.step(), step -> true));
             var failed = verdict.steps().stream().filter(step -> step.status() == Status.FAIL).map(step -> step.step().number()).toList();
             assertEquals(List.of(mistake.step()), failed, mistake.name() + "\n" + story(verdict));
             assertTrue(story(verdict).contains(mistake.says()), mistake.name() + " should be told «" + mistake.says() + "»\n" + story(verdict));

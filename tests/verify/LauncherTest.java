@@ -21,7 +21,7 @@ class LauncherTest {
         folder = Files.createTempDirectory("launcher").toRealPath();
         bin = Files.createDirectory(folder.resolve("bin"));
         cache = folder.resolve("cache");
-        for (var tool : List.of("sh", "sed", "readlink", "dirname", "mkdir", "mktemp", "mv", "rm", "sha256sum", "tar", "cat")) {
+        for (var tool : List.of("sh", "sed", "readlink", "dirname", "mkdir", "mktemp", "mv", "rm", "sha256sum", "tar", "cat", "sort", "head")) {
             Files.createSymbolicLink(bin.resolve(tool), onPath(tool));
         }
     }
@@ -99,10 +99,22 @@ class LauncherTest {
 
     @Test
     void a_jbang_on_the_path_goes_first() throws Exception {
-        stub("jbang", "printf '<%s>' \"$@\"; exit 7");
-        var ended = launch(Map.of(), "lab-401", "a b", "$x", "");
-        assertEquals("<lab-401><a b><$x><>", ended.output(), ended.all());
-        assertEquals(7, ended.status());
+        stub("jbang", "[ \"$1\" = --version ] && { echo 0.140.0; exit; }; printf '<%s>' \"$@\"; exit 7");
+        for (int i = 0; i < 2; i++) {   // the second time its version is known
+            var ended = launch(Map.of(), "lab-401", "a b", "$x", "");
+            assertEquals("<lab-401><a b><$x><>", ended.output(), ended.all());
+            assertEquals(7, ended.status());
+        }
+    }
+
+    @Test
+    void a_jbang_that_is_too_old_is_passed_over() throws Exception {
+        stub("jbang", "[ \"$1\" = --version ] && { echo 0.99.1; exit; }; echo old; exit 7");
+        stub("mvn", "exit 1");
+        var ended = launch(Map.of(), "--version");
+        assertTrue(ended.errors().contains("older than"), ended.all());
+        assertTrue(ended.errors().contains("is there a network?"), ended.all());
+        assertEquals("", ended.output());
     }
 
     @Test
