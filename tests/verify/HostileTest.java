@@ -23,7 +23,7 @@ class HostileTest {
             new Attack("ends the JVM while its class is loaded", loaded("System.exit(0);"), "System.exit"),
             new Attack("overflows the stack", called("if (isRunning()) { return localAddress(); }"), "the stack overflowed", "TcpServer.java:"),
             new Attack("uses up the memory", called("var all = new ArrayList<byte[]>(); while (isRunning()) { all.add(new byte[1 << 20]); }"), "memory is used up"),
-            new Attack("floods standard output", called("for (int i = 0; i < 200_000; i++) { IO.println(\"flood \".repeat(10)); }" + NO_IDEA),
+            new Attack("floods standard output", called("for (int i = 0; i < 20_000; i++) { IO.println(\"flood \".repeat(10)); }" + NO_IDEA),
                     "no idea", "your program printed:", "lines more"),
             new Attack("floods the pipe to the grader", called("""
                     try (var raw = new FileOutputStream(FileDescriptor.out)) {
