@@ -1107,7 +1107,7 @@ public final class TcpServer implements AutoCloseable {
             while (!connection.draining()) {
                 Thread.sleep(1);
             }
-            Thread.sleep(20);
+            Thread.sleep(300);
             connection.out().write(utf8("done\n"));
         }, Options.defaults()); var client = client(server)) {
             line(client);
