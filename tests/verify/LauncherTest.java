@@ -112,9 +112,18 @@ class LauncherTest {
         stub("jbang", "[ \"$1\" = --version ] && { echo 0.99.1; exit; }; echo old; exit 7");
         stub("mvn", "exit 1");
         var ended = launch(Map.of(), "--version");
-        assertTrue(ended.errors().contains("older than"), ended.all());
+        assertTrue(ended.errors().contains("or newer, so it is not used"), ended.all());
         assertTrue(ended.errors().contains("is there a network?"), ended.all());
         assertEquals("", ended.output());
+    }
+
+    @Test
+    void a_jbang_that_leads_back_to_the_launcher_is_passed_over() throws Exception {
+        stub("jbang", "exec sh '" + Scope.root().resolve("jbang") + "' \"$@\"");
+        stub("mvn", "exit 1");
+        var ended = launch(Map.of(), "--version");
+        assertTrue(ended.errors().contains("so it is not used"), ended.all());
+        assertTrue(ended.errors().contains("is there a network?"), ended.all());
     }
 
     @Test
