@@ -1,0 +1,1165 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//JAVA 25+
+//DEPS org.junit.jupiter:junit-jupiter:6.1.3
+//SOURCES ../../labs/403-listen-and-dial/ListenAndDial.java
+//SOURCES ../kit/*.java
+
+import static kit.Action.send;
+import static kit.Background.closeLater;
+import static kit.Expectation.gone;
+import static kit.Expectation.receive;
+
+import java.io.EOFException;
+import java.io.IOException;
+import java.net.BindException;
+import java.net.ConnectException;
+import java.net.Inet4Address;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.NoRouteToHostException;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.net.SocketException;
+import java.net.SocketTimeoutException;
+import java.net.UnknownHostException;
+import java.nio.ByteOrder;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.channels.SocketChannel;
+import java.nio.channels.UnresolvedAddressException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import kit.Await;
+import kit.Check;
+import kit.DeadEnd;
+import kit.History;
+import kit.Lab;
+import kit.Patience;
+import kit.Peer;
+import kit.Step;
+import org.junit.jupiter.api.Test;
+import org.opentest4j.TestAbortedException;
+
+/**
+ * Lab 403, step by step. Kernels listen and answer here, nobody is scripted: a listener that nobody accepts from, a
+ * port where nobody listens, a backlog that is full. A comment {@code rejects:} names the wrong solutions that a test
+ * is there for.
+ */
+@Lab
+class ListenAndDialTest {
+
+    private static final InetSocketAddress ANY_PORT = loopback(0);
+    private static final Duration LONG = Duration.ofMinutes(1);   // nothing waits that long but a mistake
+    private static final Duration HOUR = Duration.ofHours(1);
+    private static final Duration MONTH = Duration.ofDays(30);    // more milliseconds than an int holds
+
+    private static final ListenAndDial.Outcome CONNECTED = ListenAndDial.Outcome.CONNECTED;
+    private static final ListenAndDial.Outcome RESET = ListenAndDial.Outcome.RESET;
+    private static final ListenAndDial.Outcome REFUSED = ListenAndDial.Outcome.REFUSED;
+    private static final ListenAndDial.Outcome SELF_CONNECT = ListenAndDial.Outcome.SELF_CONNECT;
+    private static final ListenAndDial.Outcome HOST_UNREACHABLE = ListenAndDial.Outcome.HOST_UNREACHABLE;
+    private static final ListenAndDial.Outcome TIMED_OUT = ListenAndDial.Outcome.TIMED_OUT;
+    private static final ListenAndDial.Outcome NETWORK_UNREACHABLE = ListenAndDial.Outcome.NETWORK_UNREACHABLE;
+    private static final ListenAndDial.Outcome DENIED = ListenAndDial.Outcome.DENIED;
+    private static final ListenAndDial.Outcome LOCAL_ADDRESS = ListenAndDial.Outcome.LOCAL_ADDRESS;
+    private static final ListenAndDial.Outcome UNKNOWN_HOST = ListenAndDial.Outcome.UNKNOWN_HOST;
+    private static final ListenAndDial.Outcome OTHER = ListenAndDial.Outcome.OTHER;
+
+    @Step(value = 1, title = "Open a listener")
+    class Open_a_listener {
+
+        @Test
+        void port_0_becomes_a_real_port() throws IOException {
+            int port = listen(5).localAddress().getPort();
+            Check.that(port > 0, "localAddress() with a port above 0, got " + port, "bind the socket in open()");
+        }
+
+        @Test
+        void it_listens_at_the_address_it_was_given_and_at_no_other() throws IOException {
+            // rejects: new ServerSocket(port), which listens on every network of the machine
+            var listener = listen(5);
+            Check.equal(ANY_PORT.getAddress(), listener.localAddress().getAddress(), "localAddress().getAddress()",
+                    "bind to the whole address, not to its port alone");
+            Check.fails(IOException.class, () -> new Socket("127.0.0.2", listener.localAddress().getPort()).close(),
+                    "connecting to 127.0.0.2, where nobody was told to listen",
+                    "bind to the whole address, not to its port alone");
+        }
+
+        @Test
+        void clients_connect_and_write_before_anybody_accepts() throws IOException {
+            var listener = listen(5);
+            for (var name : List.of("1", "2", "3", "4", "5")) {
+                client(listener, "client " + name).play("", send(name));
+            }
+            History.note("nobody has accepted yet");
+            for (var name : List.of("1", "2", "3", "4", "5")) {
+                Check.equal(name, firstByte(accept(listener)), "what the next one in the queue has sent",
+                        "accept() takes one client from the queue, the one that has waited longest");
+            }
+        }
+
+        @Test
+        void one_client_more_than_the_backlog_may_wait_and_the_next_one_hears_nothing() throws IOException {
+            // rejects: a backlog that is not passed on; a thread that accepts before accept() is called
+            var listener = listen(3);
+            for (int i = 1; i <= 4; i++) {
+                client(listener, "client " + i);
+            }
+            int letIn = 4;
+            for (; letIn < 10 && letsIn(listener); letIn++) {
+                History.note("client " + (letIn + 1) + " connected");
+            }
+            Check.that(letIn <= 5,   // 5: when the kernel had not counted the 4th yet
+                    "a listener with a backlog of 3 to let 4 clients in before any is accepted, got " + letIn,
+                    "the backlog is not passed to bind(), or a thread accepts before accept() is called");
+        }
+
+        @Test
+        void accept_waits_for_a_client_that_comes_later() throws Exception {
+            var listener = listen(5);
+            var accepting = waiting(() -> listener.accept(LONG));
+            client(listener, "client").play("", send("x"));
+            var accepted = Await.value(accepting.result, "that accept() returns the client", "nobody accepts");
+            Check.that(accepted.isPresent(), "a client from accept(1 min), got none", "wait for the whole timeout");
+            Check.equal("x", firstByte(closeLater(accepted.get())), "what it has sent", "return what was accepted");
+        }
+
+        @Test
+        void accept_gives_up_after_its_timeout_and_not_before() throws Exception {
+            var listener = listen(5);
+            long start = System.nanoTime();
+            Check.equal(Optional.empty(), listener.accept(Duration.ofMillis(60)), "accept(60 ms) without a client",
+                    "a timeout is no failure here: return an empty Optional");
+            long millis = (System.nanoTime() - start) / 1_000_000;
+            Check.that(millis >= 60, "accept(60 ms) to wait for 60 ms, got " + millis + " ms", "wait for the timeout");
+            client(listener, "client");
+            accept(listener);   // the listener is as good as before
+        }
+
+        @Test
+        void accept_with_zero_does_not_wait() throws Exception {   // rejects: setSoTimeout(0), which waits for ever
+            var listener = listen(5);
+            checkIsEmptyAtOnce(listener, Duration.ZERO);
+            var client = client(listener, "client").play("", send("x"));
+            var taken = new CompletableFuture<Socket>();
+            Await.until(() -> {
+                try {
+                    listener.accept(Duration.ZERO).map(taken::complete);
+                } catch (IOException e) {
+                    taken.completeExceptionally(e);
+                }
+                return taken.isDone();
+            }, "that accept(0) returns a client that waits", "zero means: take who is there already");
+            Check.equal("x", firstByte(closeLater(taken.get())), "what it has sent", "return what was accepted");
+            client.close();
+        }
+
+        @Test
+        void a_timeout_may_be_a_nanosecond_or_a_month() throws Exception {
+            // rejects: toMillis(), which makes 0 of a nanosecond; an int that overflows
+            var listener = listen(5);
+            checkIsEmptyAtOnce(listener, Duration.ofNanos(1));
+            for (var timeout : List.of(MONTH, Duration.ofSeconds(Long.MAX_VALUE))) {
+                client(listener, "client");
+                Check.that(listener.accept(timeout).map(kit.Background::closeLater).isPresent(),
+                        "a client from accept(" + timeout + "), got none",
+                        "milliseconds fit into an int for 24 days only");
+            }
+        }
+
+        @Test
+        void close_wakes_accept() throws Exception {   // rejects: the SocketException that a close causes
+            var listener = listen(5);
+            var accepting = waiting(() -> listener.accept(LONG));
+            listener.close();
+            Check.equal(Optional.empty(), Await.value(accepting.result, "that accept() returns when close() is called",
+                    "after close() accept() throws a SocketException: return an empty Optional"),
+                    "accept() during a close()", "after close() accept() throws a SocketException");
+        }
+
+        @Test
+        void after_close_nobody_listens_any_more() throws IOException {
+            var listener = listen(5);
+            listener.close();
+            listener.close();
+            Check.fails(ConnectException.class, () -> connect(listener).close(), "connecting after close()",
+                    "close the socket that listens");
+            var thrown = Check.fails(IOException.class, () -> listener.accept(LONG), "accept() after close()",
+                    "leave the given check where it is");
+            Check.equal("closed", thrown.getMessage(), "its message", "leave the given check where it is");
+        }
+
+        @Test
+        void who_waits_when_it_closes_is_reset() throws IOException {
+            var listener = listen(5);
+            var client = client(listener, "client");
+            listener.close();
+            client.play("a thread has accepted the client before accept() was called", gone());
+        }
+
+        @Test
+        void a_taken_port_is_a_BindException() throws IOException {
+            // and, by the check for leaks, leaves nothing open
+            var taken = listen(5).localAddress();
+            Check.fails(BindException.class, () -> closeLater(ListenAndDial.Listener.open(taken, 5)),
+                    "open() on a taken port", "bind() says so by itself: let its exception pass");
+        }
+
+        @Test
+        void a_wrong_bind_backlog_or_timeout_is_named() throws IOException {
+            named(NullPointerException.class, "bind", () -> ListenAndDial.Listener.open(null, 5));
+            named(IllegalArgumentException.class, "backlog", () -> ListenAndDial.Listener.open(ANY_PORT, 0));
+            var listener = listen(5);
+            named(NullPointerException.class, "timeout", () -> listener.accept(null));
+            named(IllegalArgumentException.class, "timeout", () -> listener.accept(Duration.ofNanos(-1)));
+        }
+
+        private void checkIsEmptyAtOnce(ListenAndDial.Listener listener, Duration timeout) throws Exception {
+            var accepting = background(() -> listener.accept(timeout));
+            Check.equal(Optional.empty(), Await.value(accepting.result, "that accept(" + timeout + ") returns at once",
+                    "to setSoTimeout zero means for ever: never pass it on"),
+                    "accept(" + timeout + ") without a client", "a timeout is no failure here");
+        }
+
+        private boolean letsIn(ListenAndDial.Listener listener) throws IOException {
+            try {
+                closeLater(new Socket()).connect(listener.localAddress(), 150);
+                return true;
+            } catch (IOException e) {
+                return false;   // Linux drops the SYN, other systems refuse
+            }
+        }
+    }
+
+    @Step(value = 2, title = "Name the failure")
+    class Name_the_failure {
+
+        @Test
+        void a_refused_connect_is_REFUSED() throws IOException {
+            var nobody = DeadEnd.refusing().address();
+            named(REFUSED, thrownBy(() -> new Socket().connect(nobody, 1000)));
+            named(REFUSED, thrownBy(() -> SocketChannel.open(nobody).close()));
+            named(REFUSED, new ConnectException("Connection refused"));
+        }
+
+        @Test
+        void a_timeout_is_TIMED_OUT() throws IOException {
+            named(TIMED_OUT, new SocketTimeoutException("Connect timed out"));
+            named(TIMED_OUT, new SocketTimeoutException("Read timed out"));
+            named(TIMED_OUT, new SocketTimeoutException());
+        }
+
+        @Test
+        void a_ConnectException_may_be_a_timeout_too() {   // rejects: every ConnectException is REFUSED
+            named(TIMED_OUT, new ConnectException("Connection timed out"));
+            named(TIMED_OUT, new ConnectException("connection timed out after 500 ms: /192.0.2.1:80"));
+        }
+
+        @Test
+        void an_unreachable_host_is_HOST_UNREACHABLE() {
+            named(HOST_UNREACHABLE, new NoRouteToHostException("No route to host"));
+        }
+
+        @Test
+        void an_unreachable_network_is_only_known_by_its_message() {   // rejects: types alone
+            named(NETWORK_UNREACHABLE, new SocketException("Network is unreachable"));
+            named(NETWORK_UNREACHABLE,
+                    new SocketException("Network is unreachable (connect failed)"));
+        }
+
+        @Test
+        void a_BindException_is_about_the_local_address_or_a_permission() throws IOException {
+            named(LOCAL_ADDRESS,
+                    thrownBy(() -> closeLater(new Socket()).bind(new InetSocketAddress("192.0.2.1", 0))));
+            named(LOCAL_ADDRESS, new BindException("Address already in use"));
+            named(DENIED, new BindException("Permission denied"));
+            named(DENIED, new BindException("Operation not permitted"));
+        }
+
+        @Test
+        void an_unknown_name_has_an_exception_of_either_kind() {
+            // rejects: IOException alone; the channel's exception is an unchecked one
+            var unresolved = InetSocketAddress.createUnresolved("scanner.test", 4001);
+            named(UNKNOWN_HOST, thrownBy(() -> new Socket().connect(unresolved)));
+            named(UNKNOWN_HOST, thrownBy(() -> SocketChannel.open(unresolved)));
+            named(UNKNOWN_HOST, new UnknownHostException("scanner.test"));
+            named(UNKNOWN_HOST, new UnresolvedAddressException());
+        }
+
+        @Test
+        void a_reset_connection_is_RESET() {
+            named(RESET, new SocketException("Connection reset"));
+            named(RESET, new SocketException("Connection reset by peer"));
+            named(RESET, new IOException("Connection reset by peer"));
+            named(RESET, new SocketException("Broken pipe"));
+        }
+
+        @Test
+        void where_the_type_tells_the_language_does_not_matter() {
+            named(REFUSED, new ConnectException("Verbindungsaufbau abgelehnt"));
+            named(REFUSED, new ConnectException());
+            named(HOST_UNREACHABLE, new NoRouteToHostException("Keine Route zum Zielrechner"));
+            named(TIMED_OUT, new SocketTimeoutException("Zeitüberschreitung"));
+        }
+
+        @Test
+        void the_cause_counts_where_the_exception_says_nothing() {   // rejects: the outermost exception alone
+            named(REFUSED, new ExecutionException(
+                    new IOException("handshake failed", new ConnectException("Connection refused"))));
+            named(UNKNOWN_HOST,
+                    new RuntimeException(new UnknownHostException("scanner.test")));
+        }
+
+        @Test
+        void the_deepest_cause_that_has_a_name_counts() {
+            // rejects: the first one that has a name; OkHttp and the JDK's HttpClient wrap like this
+            var kernel = new ConnectException("Connection timed out");
+            named(TIMED_OUT, causedBy(new ConnectException("Failed to connect to /192.0.2.1:80"), kernel));
+            named(REFUSED, causedBy(new ConnectException(), new IOException("channel closed")));
+        }
+
+        @Test
+        void what_has_no_name_is_OTHER() {   // rejects: contains() on a message that is null
+            for (var failure : List.of(new SocketException("Invalid argument"), new SocketException("Socket closed"),
+                    new SocketException(), new EOFException(), new IOException("Too many open files"),
+                    new IOException(), new IllegalStateException("Connection refused"), new AssertionError())) {
+                named(OTHER, failure);
+            }
+        }
+
+        private void named(ListenAndDial.Outcome expected, Throwable failure) {
+            var cause = failure.getCause() == null ? "" : ", caused by " + failure.getCause();
+            Check.equal(expected, ListenAndDial.classify(failure), "classify(" + failure + cause + ")",
+                    "types first, from the most special to the most general; then messages, which may be null");
+        }
+
+        private Throwable causedBy(Throwable failure, Throwable cause) {
+            return failure.initCause(cause);
+        }
+
+        private Throwable thrownBy(Check.Code code) {
+            return Check.fails(Exception.class, code, "a connect that must fail", "");
+        }
+    }
+
+    @Step(value = 3, title = "Dial one address")
+    class Dial_one_address {
+
+        @Test
+        void a_listener_is_connected_to() throws Exception {
+            var server = server();
+            var dialed = dialOne(address(server), LONG);
+            Check.that(dialed.socket().isConnected() && !dialed.socket().isClosed(),
+                    "a connected socket, got " + dialed.socket(), "return the socket that has connected");
+            var accepted = closeLater(server.accept());
+            dialed.socket().getOutputStream().write('x');
+            Check.equal("x", firstByte(accepted), "what arrives at the server", "return the socket that has connected");
+        }
+
+        @Test
+        void a_dial_that_succeeds_has_one_attempt() throws Exception {
+            var to = address(server());
+            var attempts = dialOne(to, LONG).attempts();
+            Check.equal(1, attempts.size(), "attempts().size()", "the one attempt, CONNECTED");
+            checkAttempt(to, CONNECTED, attempts.getFirst());
+        }
+
+        @Test
+        void a_port_where_nobody_listens_is_REFUSED() throws Exception {
+            var to = DeadEnd.refusing().address();
+            var failure = dialFails(to, LONG);
+            Check.equal(REFUSED, failure.outcome(), "outcome()", "classify() what connect() throws");
+            Check.equal(1, failure.attempts().size(), "attempts().size()", "the one attempt that failed");
+            checkAttempt(to, REFUSED, failure.attempts().getFirst());
+            Check.that(failure.getCause() instanceof ConnectException,
+                    "the ConnectException as the cause, got " + failure.getCause(),
+                    "pass what connect() threw as the cause");
+        }
+
+        @Test
+        void a_silent_address_is_TIMED_OUT_and_not_before_the_timeout() throws Exception {   // rejects: no timeout
+            var to = DeadEnd.silent().address();
+            var dialling = background(() -> dialFails(to, Duration.ofMillis(150)));
+            var attempt = Await.value(dialling.result, "that a dial with a timeout of 150 ms ends",
+                    "pass the timeout to connect(): without one it sends SYNs for two minutes").attempts().getFirst();
+            checkAttempt(to, TIMED_OUT, attempt);
+            Check.that(attempt.took().toMillis() >= 150, "an attempt of at least 150 ms, got " + shown(attempt.took()),
+                    "measure from before connect() until it has ended");
+        }
+
+        @Test
+        void a_timeout_may_be_a_nanosecond_as_well() throws Exception {
+            // rejects: toMillis(), which makes 0 of a nanosecond: no limit at all
+            var to = DeadEnd.silent().address();
+            var dialling = background(() -> dialFails(to, Duration.ofNanos(1)));
+            Check.equal(TIMED_OUT, Await.value(dialling.result,
+                    "that a dial with a timeout of 1 ns ends", "to connect() a timeout of zero is no limit").outcome(),
+                    "outcome()", "round up");
+        }
+
+        @Test
+        void a_timeout_may_be_a_month_as_well() throws Exception {   // rejects: an int that overflows
+            dialOne(address(server()), MONTH);
+            dialOne(address(server()), Duration.ofSeconds(Long.MAX_VALUE));
+        }
+
+        @Test
+        void a_connection_to_itself_is_none() throws Exception {   // rejects: connected is connected
+            var socket = closeLater(new Socket());
+            socket.bind(ANY_PORT);
+            var itself = (InetSocketAddress) socket.getLocalSocketAddress();
+            History.note("dialled port %1$d from port %1$d, where nobody listens".formatted(itself.getPort()));
+            var failure = Check.fails(ListenAndDial.DialException.class,
+                    () -> ListenAndDial.connect(socket, itself, LONG), "a dial that reaches its own socket",
+                    "a port can answer itself: ask isSelf() before you call it a connection");
+            checkAttempt(itself, SELF_CONNECT, failure.attempts().getFirst());
+            Check.that(socket.isClosed(), "its socket to be closed, got an open one", "close what you do not return");
+        }
+
+        @Test
+        void a_socket_that_was_bound_dials_from_there() throws Exception {
+            // rejects: a new socket instead of the one that was given
+            var server = server();
+            var socket = closeLater(new Socket());
+            socket.bind(ANY_PORT);
+            var dialed = ListenAndDial.connect(socket, address(server), LONG);
+            Check.that(dialed.socket() == socket, "the socket that was given, got another one",
+                    "connect that very socket");
+        }
+
+        @Test
+        void an_address_without_a_number_is_UNKNOWN_HOST() throws Exception {
+            var failure = dialFails(InetSocketAddress.createUnresolved("scanner.test", 4001), LONG);
+            Check.equal(UNKNOWN_HOST, failure.outcome(), "outcome()", "classify() what connect() throws");
+        }
+
+        @Test
+        void fifty_failures_leave_nothing_open() throws Exception {   // the check for leaks looks after this test
+            var to = DeadEnd.refusing().address();
+            for (int i = 0; i < 50; i++) {
+                dialFails(to, LONG);
+            }
+        }
+
+        @Test
+        void an_interrupt_ends_the_dial() throws Exception {   // rejects: an interrupt reported as a failed attempt
+            var to = DeadEnd.silent().address();
+            var dialling = waiting(() -> thrownBy(() -> ListenAndDial.dialOne(to, LONG)));
+            dialling.thread.interrupt();
+            checkInterrupted(dialling, "dialOne() of a silent address");
+        }
+
+        @Test
+        void a_wrong_address_or_timeout_is_named() {
+            named(IllegalArgumentException.class, "port", () -> ListenAndDial.dialOne(loopback(0), LONG));
+            named(IllegalArgumentException.class, "timeout", () -> ListenAndDial.dialOne(loopback(1), Duration.ZERO));
+            named(NullPointerException.class, "to", () -> ListenAndDial.dialOne(null, LONG));
+            named(NullPointerException.class, "timeout", () -> ListenAndDial.dialOne(loopback(1), null));
+            Check.fails(ListenAndDial.DialException.class, () -> ListenAndDial.connect(closeLater(new Socket()),
+                    DeadEnd.refusing().address(), LONG), "connect() where nobody listens", "");   // right ones are not
+        }
+
+        private ListenAndDial.DialException dialFails(InetSocketAddress to, Duration timeout) {
+            return Check.fails(ListenAndDial.DialException.class, () -> dialOne(to, timeout),
+                    "a dial to " + to, "what connect() throws becomes a DialException");
+        }
+    }
+
+    @Step(value = 4, title = "Read the state table", further = true)
+    class Read_the_state_table {
+
+        private static final String V4 = """
+                  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt  uid timeout inode
+                   0: 0100007F:0FA1 00000000:0000 0A 00000000:00000003 00:00000000 00000000 1000 0 48123 1 7a2b1c00
+                   1: 0A02000A:9C42 076FA8C0:01BB 01 00000400:00000005 01:00000014 00000000    0 0 59807 3 52f0d3c8
+                   2: 0100007F:0FA1 0100007F:D431 06 00000000:00000000 03:00001573 00000000    0 0 0 3 a1718591
+                """;
+        private static final String V6_HEAD = "  sl  local_address                         remote_address          "
+                + "              st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+
+        @Test
+        void a_row_is_read() {
+            var row = rows(V4).getFirst();
+            Check.equal(new InetSocketAddress("127.0.0.1", 4001), row.local(), "local()",
+                    "0100007F is 127.0.0.1, 0FA1 is 4001");
+            Check.equal(new InetSocketAddress("0.0.0.0", 0), row.remote(), "remote()", "");
+            Check.equal(ListenAndDial.TcpState.LISTEN, row.state(), "state()", "0A is 10, the code of LISTEN");
+            Check.equal(48123L, row.inode(), "inode()", "the only decimal number among them");
+        }
+
+        @Test
+        void every_row_is_read_and_in_order() {
+            Check.equal("LISTEN ESTABLISHED TIME_WAIT", rows(V4).stream().map(row -> row.state().name())
+                    .collect(Collectors.joining(" ")), "the states of three rows",
+                    "a row for each line but the header");
+            var second = rows(V4).get(1);
+            Check.equal("/10.0.2.10:40002 /192.168.111.7:443", second.local() + " " + second.remote(),
+                    "the addresses of the second row", "");
+        }
+
+        @Test
+        void the_first_queue_is_what_was_sent_the_second_what_came() {   // rejects: queues the other way round
+            var row = rows(V4).get(1);
+            Check.equal(1024L, row.txQueue(), "txQueue() of 00000400:00000005", "tx stands before the colon, in hex");
+            Check.equal(5L, row.rxQueue(), "rxQueue() of 00000400:00000005", "rx stands behind the colon, in hex");
+        }
+
+        @Test
+        void a_queue_may_be_longer_than_an_int() {   // rejects: Integer.parseInt
+            var row = rows(row("0100007F:0FA1", "0100007F:D431", "01", "FFFFFFFF:80000000", "4294967297"));
+            Check.equal(List.of(4294967295L, 2147483648L, 4294967297L), row.stream()
+                    .flatMap(r -> Stream.of(r.txQueue(), r.rxQueue(), r.inode())).toList(),
+                    "queues and inode of FFFFFFFF:80000000 and 4294967297", "eight hex digits need a long");
+        }
+
+        @Test
+        void an_IPv6_address_is_four_words() throws UnknownHostException {
+            // rejects: the sixteen bytes turned round as one number
+            for (var printed : List.of("B80D0120000000000000000001000000 2001:db8::1",
+                    "000080FE00000000FF005450B6AD1DFE fe80::5054:ff:fe1d:adb6")) {
+                checkAddress(printed, ByteOrder.LITTLE_ENDIAN, "each word of 32 bits has its own byte order");
+            }
+        }
+
+        @Test
+        void a_mapped_address_is_an_IPv4_address() {   // rejects: Inet6Address.getByAddress(host, bytes, scope)
+            var local = rows(V6_HEAD + row("0000000000000000FFFF00000100007F:0FA1",
+                    "00000000000000000000000000000000:0000", "0A", "00000000:00000000", "7")).getFirst().local();
+            Check.that(local.getAddress() instanceof Inet4Address, "an Inet4Address, got a " + local.getAddress(),
+                    "InetAddress.getByAddress makes an IPv4 address of ::ffff:127.0.0.1 by itself");
+            Check.equal(new InetSocketAddress("127.0.0.1", 4001), local, "local()", "");
+        }
+
+        @Test
+        void the_kernel_may_have_another_byte_order() throws UnknownHostException {
+            // rejects: bytes that are always turned round
+            for (var printed : List.of("7F000001 127.0.0.1", "C0A86F07 192.168.111.7",
+                    "20010DB8000000000000000000000001 2001:db8::1", "00000000000000000000FFFF7F000001 127.0.0.1")) {
+                checkAddress(printed, ByteOrder.BIG_ENDIAN, "a word has the order of kernelOrder, not always yours");
+            }
+        }
+
+        @Test
+        void a_state_is_known_by_its_code() {
+            for (var named : List.of("01 ESTABLISHED", "02 SYN_SENT", "03 SYN_RECV", "04 FIN_WAIT1", "05 FIN_WAIT2",
+                    "06 TIME_WAIT", "07 CLOSE", "08 CLOSE_WAIT", "09 LAST_ACK", "0A LISTEN", "0B CLOSING",
+                    "0C NEW_SYN_RECV", "0D UNKNOWN", "FF UNKNOWN")) {
+                var code = named.substring(0, 2);
+                var row = rows(row("0100007F:0FA1", "0100007F:0FA2", code, "00000000:00000000", "7")).getFirst();
+                Check.equal(named.substring(3), row.state().name(), "the state of code " + code,
+                        "codes are hex; one that has no name is UNKNOWN");
+            }
+        }
+
+        @Test
+        void what_is_no_row_is_passed_over() {   // rejects: a parser that throws, or stops, at the first odd line
+            var good = row("0100007F:0FA1", "0100007F:0FA2", "01", "00000000:00000000", "7");
+            for (var odd : List.of("", "   ", "not a row\n", V6_HEAD, good.substring(0, 40) + "\n",
+                    row("0100007G:0FA1", "0100007F:0FA2", "01", "00000000:00000000", "7"),
+                    row("0100007F", "0100007F:0FA2", "01", "00000000:00000000", "7"),
+                    row("0100007:0FA1", "0100007F:0FA2", "01", "00000000:00000000", "7"),
+                    row("0100007F0100:0FA1", "0100007F:0FA2", "01", "00000000:00000000", "7"),
+                    row("0100007F0100007F:0FA1", "0100007F:0FA2", "01", "00000000:00000000", "7"),
+                    row("0100007F:10FA1", "0100007F:0FA2", "01", "00000000:00000000", "7"),
+                    row("0100007F:0FA1", ":", "01", "00000000:00000000", "7"),
+                    row("0100007F:0FA1", "0100007F:0FA2", "XY", "00000000:00000000", "7"),
+                    row("0100007F:0FA1", "0100007F:0FA2", "01", "00000000", "7"),
+                    row("0100007F:0FA1", "0100007F:0FA2", "01", "00000000:-", "7"),
+                    row("0100007F:0FA1", "0100007F:0FA2", "01", "00000000:00000000", "seven"))) {
+                int found;
+                try {
+                    found = rows(odd + good).size();
+                } catch (RuntimeException e) {
+                    Check.that(e instanceof UnsupportedOperationException, "no exception of parse(), got " + e
+                            + "\nfor the line " + odd.strip(), "pass over what is no row, whatever is wrong with it");
+                    throw e;
+                }
+                Check.equal(1, found, "rows in a text of one odd line and a good one\n  " + odd.strip() + "\nsize()",
+                        "pass over what is no row, and go on");
+            }
+            Check.equal(List.of(), rows(""), "parse(\"\")", "");
+        }
+
+        @Test
+        void an_open_listener_is_in_the_table() throws Exception {
+            // rejects: /proc/net/tcp alone; Java's sockets are in tcp6, even those for 127.0.0.1
+            var listener = listen(5);
+            var row = row(listener.localAddress(), null, "the rows of /proc/net/tcp6 belong to the table as well");
+            Check.equal(ListenAndDial.TcpState.LISTEN, row.state(), "its state()", "");
+        }
+
+        @Test
+        void a_connection_has_two_ends() throws Exception {
+            var listener = listen(5);
+            var client = client(listener, "client").play("", send("hello"));
+            var near = row(client.localAddress(), listener.localAddress(), "the table holds all rows");
+            var far = row(listener.localAddress(), client.localAddress(), "the table holds all rows");
+            Check.equal(ListenAndDial.TcpState.ESTABLISHED, near.state(), "the client's end", "");
+            Check.equal(ListenAndDial.TcpState.ESTABLISHED, far.state(), "the end that nobody accepted", "");
+            Await.until(() -> row(listener.localAddress(), client.localAddress()).map(ListenAndDial.Row::rxQueue)
+                    .equals(Optional.of(5L)), "that the server's end holds 5 unread bytes", "rx is the second queue");
+        }
+
+        @Test
+        void waiting_counts_who_is_not_accepted_yet() throws Exception {
+            // rejects: a thread that accepts before accept() is called; tx instead of rx
+            var listener = listen(5);
+            checkWaiting(0, listener);
+            for (int i = 1; i <= 3; i++) {
+                client(listener, "client " + i);
+            }
+            checkWaiting(3, listener);
+            accept(listener);
+            History.note("one client accepted");
+            checkWaiting(2, listener);
+        }
+
+        @Test
+        void waiting_is_that_of_this_address_and_port() throws Exception {   // rejects: a row found by its port alone
+            var one = listen(5);
+            var other = listenAtTheSamePort(one);
+            client(one, "client 1 of one");
+            client(other, "client 1 of the other");
+            client(other, "client 2 of the other");
+            checkWaiting(1, one);
+            checkWaiting(2, other);
+        }
+
+        @Test
+        void a_closed_listener_has_nobody_waiting() throws Exception {
+            var listener = listen(5);
+            client(listener, "client");
+            checkWaiting(1, listener);
+            listener.close();
+            Check.equal(OptionalInt.empty(), listener.waiting(), "waiting() after close()", "");
+        }
+
+        /** @param printed the hex digits and the address that they stand for */
+        private void checkAddress(String printed, ByteOrder order, String likely) throws UnknownHostException {
+            var parts = printed.split(" ");
+            var rows = ListenAndDial.parse(V6_HEAD + row("00000000:0000", parts[0] + ":0FA1", "01",
+                    "00000000:00000000", "7"), order);
+            Check.equal(1, rows.size(), "rows of a table with one row, for %s:0FA1,\nsize()".formatted(parts[0]),
+                    "an address has 8 or 32 hex digits");
+            Check.equal(new InetSocketAddress(InetAddress.getByName(parts[1]), 4001), rows.getFirst().remote(),
+                    parts[0] + ":0FA1 of a " + order + " kernel\n ", likely);
+        }
+
+        private List<ListenAndDial.Row> rows(String text) {
+            return ListenAndDial.parse(text, ByteOrder.LITTLE_ENDIAN);
+        }
+
+        private String row(String local, String remote, String state, String queues, String inode) {
+            return "   0: %s %s %s %s 00:00000000 00000000     0        0 %s 1 0000000000000000 100 0 0 10 0\n"
+                    .formatted(local, remote, state, queues, inode);
+        }
+
+        private ListenAndDial.Row row(InetSocketAddress local, InetSocketAddress remote, String likely)
+                throws Exception {
+            requireProc();
+            var found = new AtomicReference<ListenAndDial.Row>();
+            Await.until(() -> {
+                row(local, remote).ifPresent(found::set);
+                return found.get() != null;
+            }, "a row in the table() with local address " + shown(local)
+                    + (remote == null ? "" : "\nand remote address " + shown(remote)), likely);
+            return found.get();
+        }
+
+        private void requireProc() {
+            if (!Files.exists(Path.of("/proc/net/tcp")) && !Files.exists(Path.of("/proc/net/tcp6"))) {
+                throw new TestAbortedException("needs /proc/net/tcp, which Linux has");
+            }
+        }
+
+        private Optional<ListenAndDial.Row> row(InetSocketAddress local, InetSocketAddress remote) {
+            return ListenAndDial.table().orElse(List.of()).stream().filter(row -> row.local().equals(local))
+                    .filter(row -> remote == null || row.remote().equals(remote)).findFirst();
+        }
+
+        private void checkWaiting(int expected, ListenAndDial.Listener listener) throws Exception {
+            requireProc();
+            Await.until(() -> listener.waiting().equals(OptionalInt.of(expected)),
+                    "that waiting() at " + shown(listener.localAddress()) + " becomes " + expected,
+                    "rxQueue of the row in state LISTEN with this very address counts who waits");
+        }
+
+        private ListenAndDial.Listener listenAtTheSamePort(ListenAndDial.Listener one) throws IOException {
+            return closeLater(ListenAndDial.Listener.open(
+                    new InetSocketAddress("127.0.0.2", one.localAddress().getPort()), 5));
+        }
+    }
+
+    @Step(value = 5, title = "Interleave the addresses", further = true)
+    class Interleave_the_addresses {
+
+        @Test
+        void families_take_turns() {
+            mixed("6a 4a 6b 4b", "6a 6b 4a 4b");
+        }
+
+        @Test
+        void the_family_of_the_first_address_begins() {   // rejects: IPv6 always first
+            mixed("4a 6a 4b 6b", "4a 4b 6a 6b");
+            mixed("4a 6a", "4a 6a");
+        }
+
+        @Test
+        void the_order_inside_a_family_stays() {   // rejects: sorting
+            mixed("6c 4b 6a 4a 6b", "6c 6a 6b 4b 4a");
+            mixed("6b 4c 6a 4a", "6b 4c 4a 6a");
+        }
+
+        @Test
+        void the_rest_of_the_longer_family_follows() {   // rejects: a loop as long as the shorter one
+            mixed("6a 4a 6b 6c 6d", "6a 6b 6c 6d 4a");
+            mixed("6a 4a 4b 4c", "6a 4a 4b 4c");
+        }
+
+        @Test
+        void one_family_stays_as_it_is() {
+            mixed("4c 4a 4b", "4c 4a 4b");
+            mixed("6a", "6a");
+            mixed("", "");
+        }
+
+        @Test
+        void an_address_that_comes_twice_is_kept_twice() {   // rejects: a set
+            mixed("4a 6a 4a 6a", "4a 4a 6a 6a");
+        }
+
+        @Test
+        void the_list_that_was_given_stays_as_it_is() {   // rejects: taking addresses out of it
+            var given = new ArrayList<>(addresses("6a 6b 4a"));
+            ListenAndDial.interleave(given);
+            Check.equal("6a 6b 4a", names(given), "the list afterwards", "make a list of your own");
+            Check.equal("6a 4a 6b", names(ListenAndDial.interleave(Collections.unmodifiableList(given))),
+                    "interleave() of a list that cannot be changed", "make a list of your own");
+        }
+
+        private void mixed(String expected, String given) {
+            var mixed = ListenAndDial.interleave(new ArrayList<>(addresses(given)));
+            Check.equal(expected, names(mixed), "interleave(" + given + ")",
+                    "the family of the first address first, then one of each in turn");
+        }
+
+        /** "6b" is ::b, "4c" is 0.0.0.12. */
+        private List<InetAddress> addresses(String names) {
+            return Arrays.stream(names.split(" ")).filter(name -> !name.isEmpty()).map(name -> {
+                var bytes = new byte[name.charAt(0) == '6' ? 16 : 4];
+                bytes[bytes.length - 1] = (byte) Character.digit(name.charAt(1), 16);
+                try {
+                    return InetAddress.getByAddress(bytes);
+                } catch (UnknownHostException e) {
+                    throw new IllegalStateException(e);
+                }
+            }).toList();
+        }
+
+        private String names(List<InetAddress> addresses) {
+            return addresses.stream().map(address -> (address instanceof Inet4Address ? "4" : "6")
+                    + Character.forDigit(address.getAddress()[address.getAddress().length - 1], 16))
+                    .collect(Collectors.joining(" "));
+        }
+    }
+
+    @Step(value = 6, title = "Race the addresses", further = true)
+    class Race_the_addresses {
+
+        @Test
+        void one_address_that_answers_is_connected_to() throws Exception {
+            var to = address(server());
+            checkOutcomes(List.of(CONNECTED), race(LONG, HOUR, to).attempts());
+        }
+
+        @Test
+        void as_long_as_the_first_one_has_time_nobody_else_is_dialled() throws Exception {   // rejects: all at once
+            for (int round = 0; round < 5; round++) {
+                var second = closeLater(ServerSocketChannel.open()).bind(ANY_PORT);
+                race(LONG, HOUR, address(server()), (InetSocketAddress) second.getLocalAddress());
+                second.configureBlocking(false);
+                var accepted = second.accept();
+                Check.that(accepted == null, "nobody at the second address, got a connection from " + accepted,
+                        "the second attempt begins after the stagger, an hour here");
+            }
+        }
+
+        @Test
+        void after_a_failure_the_next_one_begins_at_once() throws Exception {
+            // rejects: a stagger that is always waited for
+            var dialed = race(enough(), HOUR, DeadEnd.refusing().address(), DeadEnd.refusing().address(),
+                    address(server()));
+            checkOutcomes(List.of(REFUSED, REFUSED, CONNECTED), dialed.attempts());
+        }
+
+        @Test
+        void a_silent_address_is_overtaken_after_the_stagger_and_not_before() throws Exception {
+            var good = address(server());
+            var dialed = race(enough(), Duration.ofMillis(60), DeadEnd.silent().address(), good);
+            checkAttempt(good, CONNECTED, dialed.attempts().getLast());
+            checkOutcomes(List.of(CONNECTED), dialed.attempts());   // the silent one was still under way
+            var startedAfter = dialed.attempts().getLast().startedAfter();
+            Check.that(startedAfter.toMillis() >= 60, "the second attempt to begin after a stagger of 60 ms, got "
+                    + shown(startedAfter), "the first attempt has this long for itself");
+        }
+
+        @Test
+        void a_stagger_of_zero_begins_all_at_once() throws Exception {
+            var silent = DeadEnd.silent().address();
+            var addresses = new ArrayList<>(Collections.nCopies(9, silent));
+            addresses.add(address(server()));
+            checkOutcomes(List.of(CONNECTED), race(enough(), Duration.ZERO,
+                    addresses.toArray(InetSocketAddress[]::new)).attempts());
+        }
+
+        @Test
+        void of_many_that_connect_one_is_kept() throws Exception {   // rejects: a loser that nobody closes
+            var servers = Stream.generate(ListenAndDialTest::channel).limit(8).toList();
+            for (int round = 0; round < 10; round++) {
+                var addresses = servers.stream().map(ListenAndDialTest::address).toArray(InetSocketAddress[]::new);
+                var winner = race(LONG, Duration.ZERO, addresses).socket();
+                for (var server : servers) {
+                    for (var peer = server.accept(); peer != null; peer = server.accept()) {
+                        var accepted = closeLater(peer).socket();
+                        checkLoser(accepted, winner);
+                    }
+                }
+                winner.close();
+            }
+        }
+
+        @Test
+        void a_loser_that_still_waits_is_given_up() throws Exception {   // the check for leaks looks after this test
+            race(HOUR, Duration.ofMillis(5), DeadEnd.silent().address(), DeadEnd.silent().address(), address(server()));
+        }
+
+        @Test
+        void the_winner_is_usable() throws Exception {   // rejects: cleaning up that closes the winner, too
+            var server = server();
+            var socket = race(LONG, Duration.ZERO, DeadEnd.refusing().address(), address(server)).socket();
+            var accepted = closeLater(server.accept());
+            accepted.getOutputStream().write('x');
+            Check.equal("x", firstByte(socket), "what arrives at the winner", "close all sockets but the winner's");
+        }
+
+        @Test
+        void when_all_fail_every_attempt_is_told() throws Exception {
+            var addresses = List.of(DeadEnd.refusing().address(), DeadEnd.refusing().address(),
+                    DeadEnd.refusing().address());
+            var failure = raceFails(LONG, HOUR, addresses);
+            checkOutcomes(List.of(REFUSED, REFUSED, REFUSED), failure.attempts());
+            Check.equal(addresses, failure.attempts().stream().map(ListenAndDial.Attempt::to).toList(),
+                    "the addresses of the attempts", "an attempt for each address, in the order in which they ended");
+        }
+
+        @Test
+        void the_outcome_is_that_of_the_attempt_that_got_furthest() throws Exception {   // rejects: the last one's
+            var failure = raceFails(Duration.ofMillis(120), Duration.ofMillis(10),
+                    List.of(DeadEnd.silent().address(), DeadEnd.refusing().address()));
+            checkOutcomes(List.of(REFUSED, TIMED_OUT), failure.attempts());
+            Check.equal(REFUSED, failure.outcome(), "outcome()", "give DialException all attempts: it finds out");
+        }
+
+        @Test
+        void the_timeout_is_for_all_attempts_together() throws Exception {   // rejects: a timeout for each address
+            var silent = DeadEnd.silent().address();
+            var timeout = Duration.ofMillis(120);
+            var failure = raceFails(timeout, HOUR, List.of(silent, silent, silent));
+            Check.equal(TIMED_OUT, failure.outcome(), "outcome()", "");
+            var last = failure.attempts().getLast();
+            Check.that(last.startedAfter().compareTo(timeout) < 0,
+                    "no attempt to begin when the 120 ms are over, got one after " + shown(last.startedAfter()),
+                    "the timeout is for the whole dial: an attempt has what is left of it");
+            Check.that(last.startedAfter().plus(last.took()).toMillis() >= 120, "the last attempt to last until 120 ms "
+                    + "are over, got " + shown(last.startedAfter().plus(last.took())), "it has all that is left");
+        }
+
+        @Test
+        void a_name_is_dialled_at_all_its_addresses() throws Exception {   // rejects: the first address alone
+            var server = server();
+            var asked = new ArrayList<String>();
+            var dialed = ListenAndDial.dial("scanner.test", server.getLocalPort(), LONG, HOUR, host -> {
+                asked.add(host);
+                return List.of(InetAddress.getByName("::1"), InetAddress.getByName("127.0.0.1"));
+            });
+            closeLater(dialed.socket());
+            checkAttempt(address(server), CONNECTED, dialed.attempts().getLast());
+            Check.equal(2, dialed.attempts().size(), "attempts().size()", "the failed one counts, too");
+            Check.equal(List.of("scanner.test"), asked, "what the resolver was asked", "ask it once, for the host");
+        }
+
+        @Test
+        void the_addresses_are_tried_in_interleaved_order() throws Exception {
+            int port = DeadEnd.refusing().address().getPort();
+            var addresses = new ArrayList<InetAddress>();
+            for (var literal : List.of("127.0.0.1", "127.0.0.2", "::1")) {
+                addresses.add(InetAddress.getByName(literal));
+            }
+            var failure = Check.fails(ListenAndDial.DialException.class,
+                    () -> dial("scanner.test", port, LONG, HOUR, _ -> addresses), "a dial to nobody", "");
+            Check.equal("[127.0.0.1, 0:0:0:0:0:0:0:1, 127.0.0.2]", failure.attempts().stream()
+                    .map(attempt -> attempt.to().getAddress().getHostAddress()).toList().toString(),
+                    "the addresses in the order of the attempts", "interleave() what the resolver finds");
+        }
+
+        @Test
+        void a_name_without_an_address_is_UNKNOWN_HOST() {
+            for (ListenAndDial.Resolver resolver : List.<ListenAndDial.Resolver>of(_ -> List.of(), host -> {
+                throw new UnknownHostException(host);
+            })) {
+                var failure = Check.fails(ListenAndDial.DialException.class,
+                        () -> dial("scanner.test", 4001, LONG, HOUR, resolver), "a dial to an unknown name",
+                        "what the resolver throws becomes a DialException, and so does an empty list");
+                Check.equal(UNKNOWN_HOST, failure.outcome(), "outcome()", "");
+                Check.equal(List.of(), failure.attempts(), "attempts()", "there was nothing to try");
+                Check.that(failure.getMessage().contains("scanner.test"),
+                        "the message to name scanner.test, got " + failure.getMessage(), "unknownHost() says it");
+            }
+        }
+
+        @Test
+        void an_interrupt_ends_all_attempts() throws Exception {   // what they leave open, the check for leaks finds
+            var silent = List.of(DeadEnd.silent().address(), DeadEnd.silent().address());
+            for (boolean virtual : List.of(true, false)) {
+                var dialling = new Asked<>(() -> thrownBy(() -> ListenAndDial.race(silent, HOUR, Duration.ofMillis(1))),
+                        virtual);
+                if (virtual) {
+                    dialling.awaitWaiting();
+                } else {
+                    Thread.sleep(20);   // lets the attempts begin: a platform thread in a select() does not show it
+                }
+                dialling.thread.interrupt();
+                checkInterrupted(dialling, "race() of silent addresses");
+            }
+        }
+
+        @Test
+        void an_interrupt_ends_the_dial_of_a_single_address_too() throws Exception {
+            var silent = DeadEnd.silent().address();
+            var dialling = waiting(() -> thrownBy(() -> ListenAndDial.dial("scanner.test", silent.getPort(), HOUR, HOUR,
+                    _ -> List.of(silent.getAddress()))));
+            dialling.thread.interrupt();
+            checkInterrupted(dialling, "dial() of a silent address");
+        }
+
+        @Test
+        void a_wrong_host_port_timeout_or_stagger_is_named() throws Exception {
+            ListenAndDial.Resolver resolver = _ -> List.of(ANY_PORT.getAddress());
+            for (int port : new int[] {-1, 0, 65_536}) {
+                named(IllegalArgumentException.class, "port", () -> dial("scanner.test", port, LONG, HOUR, resolver));
+            }
+            named(IllegalArgumentException.class, "timeout",
+                    () -> dial("scanner.test", 1, Duration.ZERO, HOUR, resolver));
+            named(IllegalArgumentException.class, "stagger",
+                    () -> dial("scanner.test", 1, LONG, Duration.ofNanos(-1), resolver));
+            named(NullPointerException.class, "host", () -> dial(null, 1, LONG, HOUR, resolver));
+            named(NullPointerException.class, "resolver", () -> dial("scanner.test", 1, LONG, HOUR, null));
+            dial("scanner.test", server().getLocalPort(), LONG, HOUR, resolver);   // and right ones are not
+        }
+
+        private void dial(String host, int port, Duration timeout, Duration stagger, ListenAndDial.Resolver resolver)
+                throws Exception {
+            closeLater(ListenAndDial.dial(host, port, timeout, stagger, resolver).socket());
+        }
+
+        /** More than the patience of the check for leaks: whoever is left behind is found. */
+        private Duration enough() {
+            return Patience.duration().multipliedBy(2);
+        }
+
+        private ListenAndDial.Dialed race(Duration timeout, Duration stagger, InetSocketAddress... to)
+                throws Exception {
+            try {
+                return raced(timeout, stagger, to);
+            } catch (ListenAndDial.DialException e) {
+                throw History.fail("expected a connection, for somebody answers, got\n  " + e,
+                        "the race goes on until somebody connects, all have failed, or the time is over");
+            }
+        }
+
+        private ListenAndDial.Dialed raced(Duration timeout, Duration stagger, InetSocketAddress... to)
+                throws Exception {
+            History.note("dialled " + (to.length > 3 ? to.length + " addresses" : Stream.of(to)
+                    .map(ListenAndDialTest::shown).collect(Collectors.joining(", "))));
+            History.note("timeout " + shown(timeout) + ", stagger " + shown(stagger));
+            var dialed = ListenAndDial.race(List.of(to), timeout, stagger);
+            closeLater(dialed.socket());
+            History.note("attempts: " + dialed.attempts());
+            return dialed;
+        }
+
+        private ListenAndDial.DialException raceFails(Duration timeout, Duration stagger, List<InetSocketAddress> to) {
+            return Check.fails(ListenAndDial.DialException.class,
+                    () -> raced(timeout, stagger, to.toArray(InetSocketAddress[]::new)), "a race that nobody can win",
+                    "when all attempts have failed, the race is over");
+        }
+
+        private void checkOutcomes(List<ListenAndDial.Outcome> expected, List<ListenAndDial.Attempt> attempts) {
+            Check.equal(expected, attempts.stream().map(ListenAndDial.Attempt::outcome).toList(),
+                    "the outcomes of attempts()", "those that failed, as they ended, and last the one that connected");
+        }
+
+        /** Whoever is connected and is not the winner sees an end. */
+        private void checkLoser(Socket accepted, Socket winner) throws IOException {
+            if (accepted.getPort() == winner.getLocalPort() && accepted.getLocalPort() == winner.getPort()) {
+                return;
+            }
+            accepted.setSoTimeout(Patience.millis());
+            try {
+                Check.equal(-1, accepted.getInputStream().read(), "what a server reads that lost the race", "");
+            } catch (SocketTimeoutException e) {
+                throw History.fail("expected a connection that has lost the race to be closed, it is still open",
+                        "two attempts may connect at the same time: close every socket but the winner's");
+            } catch (SocketException e) {
+                // A reset, which is an end as well.
+            }
+        }
+    }
+
+    // What the tests are made of.
+
+    private static ListenAndDial.Listener listen(int backlog) throws IOException {
+        return closeLater(ListenAndDial.Listener.open(ANY_PORT, backlog));
+    }
+
+    private static Peer client(ListenAndDial.Listener listener, String name) throws IOException {
+        return Peer.connect(listener.localAddress(), name);
+    }
+
+    private static Socket connect(ListenAndDial.Listener listener) throws IOException {
+        return new Socket(listener.localAddress().getAddress(), listener.localAddress().getPort());
+    }
+
+    private static Socket accept(ListenAndDial.Listener listener) throws IOException {
+        var accepted = listener.accept(Patience.duration());
+        Check.that(accepted.isPresent(), "a client from accept(), got none", "one waits in the queue: accept() it");
+        return closeLater(accepted.get());
+    }
+
+    private static String firstByte(Socket socket) throws IOException {
+        socket.setSoTimeout(Patience.millis());
+        return new String(socket.getInputStream().readNBytes(1), StandardCharsets.US_ASCII);
+    }
+
+    /** A listener of the JDK, for the lab to dial. */
+    private static ServerSocket server() throws IOException {
+        return closeLater(new ServerSocket(0, 50, ANY_PORT.getAddress()));
+    }
+
+    private static ServerSocketChannel channel() {
+        try {
+            var server = closeLater(ServerSocketChannel.open()).bind(ANY_PORT);
+            server.configureBlocking(false);
+            return server;
+        } catch (IOException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    private static InetSocketAddress address(ServerSocket server) {
+        return (InetSocketAddress) server.getLocalSocketAddress();
+    }
+
+    private static InetSocketAddress address(ServerSocketChannel server) {
+        return address(server.socket());
+    }
+
+    private static String shown(InetSocketAddress address) {
+        return address.getHostString().replace("localhost", "127.0.0.1") + ":" + address.getPort();
+    }
+
+    private static String shown(Duration time) {
+        return time.compareTo(Duration.ofMinutes(1)) >= 0 ? time.toMinutes() + " min" : time.toNanos() / 1e6 + " ms";
+    }
+
+    private static InetSocketAddress loopback(int port) {
+        return new InetSocketAddress(InetAddress.getLoopbackAddress(), port);
+    }
+
+    private static ListenAndDial.Dialed dialOne(InetSocketAddress to, Duration timeout) throws Exception {
+        History.note("dialled " + shown(to) + ", timeout " + shown(timeout));
+        var dialed = ListenAndDial.dialOne(to, timeout);
+        closeLater(dialed.socket());
+        return dialed;
+    }
+
+    private static void checkAttempt(InetSocketAddress to, ListenAndDial.Outcome outcome,
+            ListenAndDial.Attempt attempt) {
+        Check.equal(to, attempt.to(), "to() of the attempt", "the address that was dialled");
+        Check.equal(outcome, attempt.outcome(), "outcome() of the attempt", "");
+        Check.that(!attempt.took().isNegative() && !attempt.startedAfter().isNegative(),
+                "times that are not negative, got " + attempt, "");
+    }
+
+    private static void named(Class<? extends Exception> type, String name, Check.Code code) {
+        var thrown = Check.fails(type, code, "a wrong " + name, "check the arguments first");
+        Check.that(String.valueOf(thrown.getMessage()).contains(name),
+                "the message to name " + name + ", got " + thrown.getMessage(), "say which argument is wrong");
+    }
+
+    /** What the code throws, as its result. */
+    private static Throwable thrownBy(Check.Code code) throws Exception {
+        try {
+            code.run();
+        } catch (UnsupportedOperationException todo) {
+            throw todo;
+        } catch (Exception e) {
+            return e;
+        }
+        throw History.fail("expected an exception, but nothing was thrown", "");
+    }
+
+    private static void checkInterrupted(Asked<Throwable> asked, String what) throws Exception {
+        var thrown = Await.value(asked.result, "that an interrupt ends " + what,
+                "who waits is told by an InterruptedException: let it pass");
+        Check.that(thrown instanceof InterruptedException, "an InterruptedException from " + what + ", got " + thrown,
+                "an interrupted connect() fails with an IOException, and the thread is marked as interrupted");
+    }
+
+    private static <T> Asked<T> background(Callable<T> code) {
+        return new Asked<>(code, true);
+    }
+
+    /** On a virtual thread, which shows when it waits. */
+    private static <T> Asked<T> waiting(Callable<T> code) throws InterruptedException {
+        var asked = background(code);
+        asked.awaitWaiting();
+        return asked;
+    }
+
+    /** Code on a thread of its own. */
+    private static final class Asked<T> {
+
+        final CompletableFuture<T> result = new CompletableFuture<>();
+        final Thread thread;
+
+        Asked(Callable<T> code, boolean virtual) {
+            thread = (virtual ? Thread.ofVirtual() : Thread.ofPlatform()).start(() -> {
+                try {
+                    result.complete(code.call());
+                } catch (Throwable e) {
+                    result.completeExceptionally(e);
+                }
+            });
+        }
+
+        void awaitWaiting() throws InterruptedException {
+            var waits = EnumSet.of(Thread.State.WAITING, Thread.State.TIMED_WAITING);
+            Await.until(() -> result.isDone() || waits.contains(thread.getState()), "that the call waits", "");
+        }
+    }
+}
