@@ -103,13 +103,13 @@ public final class StatsdClient implements AutoCloseable {
      */
     byte[] encode(Metric metric) {
         throw new UnsupportedOperationException(
-                "TODO step 2: the line of each kind of metric, in bytes; numbers without exponent, and the same in every locale");
+                "TODO step 2: the line of each kind of metric, in bytes that no locale changes");
     }
 
     /** Whether chance wants this metric not to travel. */
     private boolean isSampledOut(Metric metric) {
         throw new UnsupportedOperationException(
-                "TODO step 3: a counter with a rate below 1 travels when one draw of chance() is below its rate");
+                "TODO step 3: a counter with a rate below 1 travels if one draw of chance() is below it");
     }
 
     /**
@@ -120,7 +120,7 @@ public final class StatsdClient implements AutoCloseable {
      */
     private void send(ByteBuffer packet, int metrics) {
         throw new UnsupportedOperationException(
-                "TODO step 3: write() the packet; count it, its bytes, its metrics; or that they are dropped, and an error");
+                "TODO step 3: write() it; count packet, bytes and metrics, or what is dropped, and errors");
     }
 
     /**
@@ -128,7 +128,7 @@ public final class StatsdClient implements AutoCloseable {
      * exception that only reports the fate of an older packet is counted.
      */
     private int write(ByteBuffer packet) throws IOException {
-        // TODO step 4: after a PortUnreachableException, which is refused, write the same packet once more
+        // TODO step 4: count a PortUnreachableException as refused, and write the packet once more
         return channel.write(packet);
     }
 
@@ -137,7 +137,7 @@ public final class StatsdClient implements AutoCloseable {
      * waits in {@code counters.pending} until its packet is sent.
      */
     private void add(byte[] unit) {
-        // TODO step 5: join it to the pending packet by an LF; where it does not fit, send that first; drop what fits no packet
+        // TODO step 5: join it to what is pending by an LF; what does not fit waits for the next packet
         send(ByteBuffer.wrap(unit), 1);
     }
 
@@ -152,7 +152,7 @@ public final class StatsdClient implements AutoCloseable {
      */
     private void flushLoop() {
         throw new UnsupportedOperationException(
-                "TODO step 6: sleepUntil() the end of each interval and flush(), until interrupted; skip intervals that were slept through");
+                "TODO step 6: sleepUntil() the end of each interval, then flush(); end when interrupted");
     }
 
     /**

@@ -126,7 +126,7 @@ public final class StatsdClient implements AutoCloseable {
      */
     // tag::encode[]
     byte[] encode(Metric metric) {
-        // tag::step2[] the line of each kind of metric, in bytes; numbers without exponent, and the same in every locale
+        // tag::step2[] the line of each kind of metric, in bytes that no locale changes
         var text = switch (metric) {
             case Counter(var name, var delta, var rate) -> line(name,
                     "" + delta, rate < 1 ? "c|@" + plain(rate) : "c");
@@ -174,7 +174,7 @@ public final class StatsdClient implements AutoCloseable {
     /** Whether chance wants this metric not to travel. */
     // tag::isSampledOut[]
     private boolean isSampledOut(Metric metric) {
-        // tag::step3[] a counter with a rate below 1 travels when one draw of chance() is below its rate
+        // tag::step3[] a counter with a rate below 1 travels if one draw of chance() is below it
         return metric instanceof Counter(_, _, var rate) && rate < 1
                 && options.chance().getAsDouble() >= rate;
         // end::step3[]
@@ -189,7 +189,7 @@ public final class StatsdClient implements AutoCloseable {
      */
     // tag::send[]
     private void send(ByteBuffer packet, int metrics) {
-        // tag::step3[] write() the packet; count it, its bytes, its metrics; or that they are dropped, and an error
+        // tag::step3[] write() it; count packet, bytes and metrics, or what is dropped, and errors
         try {
             int written = write(packet);
             if (written > 0) {
@@ -213,7 +213,7 @@ public final class StatsdClient implements AutoCloseable {
      */
     // tag::write[]
     private int write(ByteBuffer packet) throws IOException {
-        // tag::step4[] after a PortUnreachableException, which is refused, write the same packet once more // until then: return channel.write(packet);
+        // tag::step4[] count a PortUnreachableException as refused, and write the packet once more // until then: return channel.write(packet);
         try {
             return channel.write(packet);
         } catch (PortUnreachableException older) {
@@ -230,7 +230,7 @@ public final class StatsdClient implements AutoCloseable {
      */
     // tag::add[]
     private void add(byte[] unit) {
-        // tag::step5[] join it to the pending packet by an LF; where it does not fit, send that first; drop what fits no packet // until then: send(ByteBuffer.wrap(unit), 1);
+        // tag::step5[] join it to what is pending by an LF; what does not fit waits for the next packet // until then: send(ByteBuffer.wrap(unit), 1);
         if (unit.length > options.maxPacketBytes()) {
             counters.dropped++;
             return;
@@ -267,7 +267,7 @@ public final class StatsdClient implements AutoCloseable {
      */
     // tag::flushLoop[]
     private void flushLoop() {
-        // tag::step6[] sleepUntil() the end of each interval and flush(), until interrupted; skip intervals that were slept through
+        // tag::step6[] sleepUntil() the end of each interval, then flush(); end when interrupted
         var timing = options.timing();
         long interval = nanos(options.flushInterval());
         long next = timing.nanoTime() + interval;
