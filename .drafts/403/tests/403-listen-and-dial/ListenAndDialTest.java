@@ -7,7 +7,6 @@
 import static kit.Action.send;
 import static kit.Background.closeLater;
 import static kit.Expectation.gone;
-import static kit.Expectation.receive;
 
 import java.io.EOFException;
 import java.io.IOException;
