@@ -18,14 +18,17 @@ final class Aot {
         this.key = key;
     }
 
-    /** The JVM itself checks path, size and time of every jar; the key keeps two versions from fighting over one file. */
+    /**
+     * The JVM itself checks path, size and time of every jar; the key only keeps two versions from fighting over one file. So a
+     * few bits are enough: a digest would be loaded for this alone.
+     */
     static Aot of(Workbook book) throws IOException {
-        var parts = new ArrayList<Object>(List.of(Runtime.version(), System.getProperty("java.home")));
+        var parts = new ArrayList<Object>(List.of(Runtime.version().toString(), System.getProperty("java.home")));
         for (var jar : System.getProperty("java.class.path").split(File.pathSeparator)) {
             parts.add(jar);
             parts.add(Files.getLastModifiedTime(Path.of(jar)).toMillis());
         }
-        return new Aot(book, Cache.hash(parts));
+        return new Aot(book, Integer.toHexString(parts.hashCode()));
     }
 
     Optional<Path> runner() {

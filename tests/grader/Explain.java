@@ -2,6 +2,8 @@ package grader;
 
 import module java.base;
 
+import org.opentest4j.TestAbortedException;
+
 /** Failures in a learner's words: no class of a framework, no frame but the learner's own. */
 final class Explain {
     private static final int MOST_FRAMES = 3;
@@ -24,6 +26,7 @@ final class Explain {
         return switch (failure) {
             case AssertionError e -> Objects.requireNonNullElse(e.getMessage(), "an assertion failed").replace(" ==> ", "\n");
             case UnsupportedOperationException e when isTodo(e) -> e.getMessage();
+            case TestAbortedException e -> String.valueOf(e.getMessage()).replaceFirst("^Assumption failed: ", "");
             case TimeoutException e -> "the test did not come to its end\nlikely: something waits for what never comes, or loops for ever";
             case NoSuchMethodError e -> "your file no longer has the method " + e.getMessage().replace("'", "") + "\nlikely: a signature of the skeleton was changed";
             case NoSuchFieldError e -> "your file no longer has the field " + e.getMessage();

@@ -50,7 +50,7 @@ public record LabTests(Workbook.Lab lab, String title, List<Step> steps, List<Ex
             var attributes = Files.readAttributes(file, BasicFileAttributes.class);
             stamp.add(file.toString()).add(attributes.lastModifiedTime().toString()).add(Long.toString(attributes.size()));
         }
-        return Cache.hash(List.of(stamp));
+        return stamp.toString();
     }
 
     private static Path make(Workbook.Lab lab, Cache cache, Deps deps, Javac javac) throws IOException {

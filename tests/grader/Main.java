@@ -74,8 +74,6 @@ public final class Main {
                 order = order.withTestTimeout(Duration.ofSeconds(timeout));
             }
             var source = path == null ? Source.read(found, found.file()) : Source.submitted(found, path);
-            var progress = new Progress(book);
-            Thread.ofPlatform().daemon().start(() -> progress.of(found));   // JSON is loaded while the compiler is at work
             try (var checker = new Checker(book)) {
                 var verdict = checker.check(source, order, json ? new CheckListener() {} : new Terminal(System.out));
                 if (json) {
@@ -83,7 +81,7 @@ public final class Main {
                 }
                 System.out.flush();
                 if (path == null) {
-                    progress.save(verdict);
+                    new Progress(book).save(verdict);
                 }
                 checker.sweep();
                 return verdict.passed() ? PASSED : NOT_PASSED;

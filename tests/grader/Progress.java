@@ -2,10 +2,10 @@ package grader;
 
 import module java.base;
 
-import com.fasterxml.jackson.core.JacksonException;
-import com.fasterxml.jackson.databind.ObjectMapper;
-
-/** What was last seen of each lab, kept in {@code progress.json}. It is never a reason to fail. */
+/**
+ * What was last seen of each lab, kept in {@code progress.properties}: JSON would be a tenth of a check, for its classes alone.
+ * It is never a reason to fail.
+ */
 final class Progress {
     /**
      * @param passed numbers of the passed steps
@@ -13,19 +13,34 @@ final class Progress {
      */
     record Entry(Set<Integer> passed, Map<Integer, Integer> hints) {
         static final Entry NONE = new Entry(Set.of(), Map.of());
-    }
 
-    /** By slug; a class of its own, so that JSON knows the types inside. */
-    static final class Entries extends TreeMap<String, Entry> {
-        private static final long serialVersionUID = 1;
-    }
+        /** {@code passed 1 2 3 hints 4 2}: hints come in pairs, a step and how many. */
+        private static Entry of(String text) {
+            var passed = new TreeSet<Integer>();
+            var hints = new TreeMap<Integer, Integer>();
+            var words = new ArrayDeque<>(List.of(text.split(" ")));
+            for (words.remove(); !words.peek().equals("hints"); ) {
+                passed.add(Integer.valueOf(words.remove()));
+            }
+            for (words.remove(); !words.isEmpty(); ) {
+                hints.put(Integer.valueOf(words.remove()), Integer.valueOf(words.remove()));
+            }
+            return new Entry(passed, hints);
+        }
 
-    private static final ObjectMapper JSON = new ObjectMapper();
+        private String text() {
+            var text = new StringJoiner(" ").add("passed");
+            passed.forEach(step -> text.add(step.toString()));
+            text.add("hints");
+            hints.forEach((step, shown) -> text.add(step.toString()).add(shown.toString()));
+            return text.toString();
+        }
+    }
 
     private final Path file;
 
     Progress(Workbook book) {
-        file = book.state().resolve("progress.json");
+        file = book.state().resolve("progress.properties");
     }
 
     Entry of(Workbook.Lab lab) {
@@ -51,36 +66,45 @@ final class Progress {
 
     private void update(Workbook.Lab lab, UnaryOperator<Entry> change) {
         var all = read();
-        all.merge(lab.slug(), change.apply(all.getOrDefault(lab.slug(), Entry.NONE)), (before, now) -> now);
+        all.put(lab.slug(), change.apply(all.getOrDefault(lab.slug(), Entry.NONE)));
+        var text = new Properties();
+        all.forEach((slug, entry) -> text.setProperty(slug, entry.text()));
         try {
             Files.createDirectories(file.getParent());
             var fresh = Files.createTempFile(file.getParent(), ".progress", "");
-            JSON.writeValue(fresh.toFile(), all);
+            try (var out = Files.newBufferedWriter(fresh)) {
+                text.store(out, null);
+            }
             Files.move(fresh, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
         } catch (IOException e) {
             System.err.println("progress could not be saved in " + file + ": " + e.getMessage());
         }
     }
 
-    private Entries read() {
-        try {
-            return Files.exists(file) ? JSON.readValue(file.toFile(), Entries.class) : new Entries();
-        } catch (JacksonException e) {
-            return setAside();
+    private Map<String, Entry> read() {
+        var all = new TreeMap<String, Entry>();
+        var text = new Properties();
+        try (var in = Files.newBufferedReader(file)) {
+            text.load(in);
+            text.forEach((slug, entry) -> all.put(slug.toString(), Entry.of(entry.toString())));
+            return all;
+        } catch (NoSuchFileException e) {
+            return all;
+        } catch (RuntimeException | CharacterCodingException e) {
+            setAside();
         } catch (IOException e) {
             System.err.println("progress could not be read from " + file + ": " + e.getMessage());
-            return new Entries();
         }
+        return new TreeMap<>();
     }
 
-    private Entries setAside() {
-        var aside = file.resolveSibling("progress.json.damaged");
+    private void setAside() {
+        var aside = file.resolveSibling(file.getFileName() + ".damaged");
         try {
             Files.move(file, aside, StandardCopyOption.REPLACE_EXISTING);
-            System.err.println("progress.json was damaged: it is now " + aside + ", and progress starts anew");
+            System.err.println(file.getFileName() + " was damaged: it is now " + aside + ", and progress starts anew");
         } catch (IOException e) {
-            System.err.println("progress.json is damaged: delete " + file);
+            System.err.println(file.getFileName() + " is damaged: delete " + file);
         }
-        return new Entries();
     }
 }

@@ -46,6 +46,11 @@ public final class Transcript {
     public static List<Path> files(Workbook book, List<String> names) throws IOException {
         var folder = book.root().resolve("book", "transcripts");
         var wanted = names.stream().map(name -> name.endsWith(".txt") ? Path.of(name).toAbsolutePath() : folder.resolve(name)).toList();
+        for (var each : wanted) {
+            if (!Files.exists(each)) {
+                throw new Trouble("there is no transcript " + book.shown(each));
+            }
+        }
         try (var files = Files.walk(folder)) {
             return files.filter(file -> file.toString().endsWith(".txt"))
                     .filter(file -> wanted.isEmpty() || wanted.stream().anyMatch(file::startsWith)).sorted().toList();

@@ -57,8 +57,8 @@ public final class Background implements InvocationInterceptor {
         }
         if (death.isPresent()) {
             throw Todo.step(death.get()) > 0 ? death.get() : wrapped(run, death.get(),
-                    "a thread of the server to live on, it died of ",
-                    "catch it where the thread begins: what goes wrong for one client must harm nobody else");
+                    "every thread to live on, one died of ",
+                    "catch it where the thread begins: what goes wrong for one must harm nobody else");
         } else if (failure != null) {
             throw verdict(run, failure);
         }
@@ -76,7 +76,7 @@ public final class Background implements InvocationInterceptor {
         });
         if (!closer.join(Patience.duration())) {
             closer.interrupt();
-            throw Await.ranOut(run.history, "that the server's close() returns",
+            throw Await.ranOut(run.history, "that close() returns",
                     "close() waits for something that does not come: a thread that nobody wakes, or itself");
         }
         if (failure[0] != null) {

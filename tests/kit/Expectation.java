@@ -80,7 +80,7 @@ public sealed interface Expectation extends Peer.Move {
         }
     }
 
-    /** The end of what the server sends, after everything it has sent (a FIN). */
+    /** The end of what the other side sends, after everything it has sent (a FIN). */
     record End() implements Expectation {
         @Override
         public String wish() {

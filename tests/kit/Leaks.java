@@ -52,7 +52,7 @@ public final class Leaks implements InvocationInterceptor {
         var limit = Patience.isWorn() ? AGAIN : Patience.duration();
         for (var left = left(firstThread, before); !left.isEmpty(); left = left(firstThread, before)) {
             if (System.nanoTime() - start > limit.toNanos()) {
-                var failure = History.fail("expected nothing left when the server is closed, still there:\n  "
+                var failure = History.fail("expected nothing left when everything is closed, still there:\n  "
                         + String.join("\n  ", left),
                                 "an end that is not reached on every path: close in finally, and wake who waits");
                 Patience.ranOut();

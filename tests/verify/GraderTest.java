@@ -130,7 +130,7 @@ class GraderTest {
     @Test
     void damaged_progress_is_set_aside() throws Exception {
         clone.grader("test", "401");
-        Files.writeString(clone.root().resolve(".workbook/progress.json"), "{ half a");
+        Files.writeString(clone.root().resolve(".workbook/progress.properties"), "401-tcp-server=passed 1 half a");
         var ended = clone.grader("progress");
         assertEquals(0, ended.status());
         assertSays(ended, "damaged", "0 of 7 steps", "to come");

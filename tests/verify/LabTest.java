@@ -21,17 +21,17 @@ import grader.Workbook;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.DisplayName;
-import org.junit.jupiter.api.MethodOrderer;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestMethodOrder;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** One lab: skeleton, prefixes, solution, mistakes and chapter agree. */
+/** One lab: skeleton, prefixes, solution, mistakes and chapter agree. Two checks run at once, of one lab or of two. */
+@Execution(ExecutionMode.CONCURRENT)
 @ParameterizedClass(name = "{0}")
 @MethodSource("verify.Scope#labs")
-@TestMethodOrder(MethodOrderer.MethodName.class)
 class LabTest {
     private static final int WIDEST = 80;
     private static final int FEWEST_MISTAKES = 5;
@@ -160,12 +160,12 @@ class LabTest {
     void every_mistake_is_rejected_by_its_step_with_its_words() throws IOException {
         var mistakes = Mistake.of(lab);
         assertTrue(mistakes.size() >= FEWEST_MISTAKES, mistakes.size() + " mistakes, fewer than " + FEWEST_MISTAKES);
-        for (var mistake : mistakes) {
+        assertAll(mistakes.stream().map(mistake -> () -> {
             var verdict = check(mistake.applied(skeleton.withSteps(skeleton.steps())), order(mistake.step() - 1, mistake.step(), step -> true));
             var failed = verdict.steps().stream().filter(step -> step.status() == Status.FAIL).map(step -> step.step().number()).toList();
             assertEquals(List.of(mistake.step()), failed, mistake.name() + "\n" + story(verdict));
             assertTrue(story(verdict).contains(mistake.says()), mistake.name() + " should be told «" + mistake.says() + "»\n" + story(verdict));
-        }
+        }));
     }
 
     @Test

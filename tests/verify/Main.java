@@ -59,7 +59,11 @@ public final class Main implements Callable<Integer> {
         try (var report = new Report(); var busy = new Load(load)) {
             var request = LauncherDiscoveryRequestBuilder.request()
                     .selectors(classes.stream().map(DiscoverySelectors::selectClass).toList())
-                    .configurationParameter("junit.jupiter.testclass.order.default", "org.junit.jupiter.api.ClassOrderer$ClassName").build();
+                    .configurationParameter("junit.jupiter.testclass.order.default", "org.junit.jupiter.api.ClassOrderer$ClassName")
+                    .configurationParameter("junit.jupiter.execution.parallel.enabled", "true")   // for the classes that ask for it
+                    .configurationParameter("junit.jupiter.execution.parallel.config.executor-service", "WORKER_THREAD_POOL")
+                    .configurationParameter("junit.jupiter.execution.parallel.config.strategy", "fixed")
+                    .configurationParameter("junit.jupiter.execution.parallel.config.fixed.parallelism", "2").build();
             LauncherFactory.create().execute(request, report);
             return report.failed() == 0 ? 0 : 1;
         }

@@ -11,6 +11,7 @@ import org.junit.platform.launcher.TestIdentifier;
 final class Report implements TestExecutionListener, AutoCloseable {
     private final long began = System.nanoTime();
     private final Map<String, Long> starts = new ConcurrentHashMap<>();
+    private final Map<String, String> titles = new ConcurrentHashMap<>();
     private final List<String> failures = new ArrayList<>();   // guarded by this
     private int passed;                                        // guarded by this
     private int skipped;                                       // guarded by this
@@ -18,9 +19,7 @@ final class Report implements TestExecutionListener, AutoCloseable {
     @Override
     public void executionStarted(TestIdentifier test) {
         starts.put(test.getUniqueId(), System.nanoTime());
-        if (test.isContainer() && test.getParentId().isPresent()) {
-            System.out.println(title(test));
-        }
+        titles.put(test.getUniqueId(), title(test));
     }
 
     @Override
@@ -35,22 +34,27 @@ final class Report implements TestExecutionListener, AutoCloseable {
             skip(test, result.getThrowable().map(Throwable::getMessage).orElse(""));
         } else if (result.getStatus() == Status.FAILED) {
             var failure = result.getThrowable().orElseThrow();
-            failures.add(title(test));
-            System.out.printf("  FAILED   %s  (%.1f s)%n%s%n", title(test), seconds, words(failure).indent(11).stripTrailing());
+            failures.add(place(test));
+            System.out.printf("  FAILED   %s  (%.1f s)%n%s%n", place(test), seconds, words(failure).indent(11).stripTrailing());
         } else if (test.isTest()) {
             passed++;
-            System.out.printf("  passed   %s  (%.1f s)%n", title(test), seconds);
+            System.out.printf("  passed   %s  (%.1f s)%n", place(test), seconds);
         }
     }
 
     private void skip(TestIdentifier test, String reason) {
         if (Scope.requiresAll()) {
-            failures.add(title(test));
-            System.out.printf("  FAILED   %s: skipped, though WORKBOOK_REQUIRE=all (%s)%n", title(test), reason);
+            failures.add(place(test));
+            System.out.printf("  FAILED   %s: skipped, though WORKBOOK_REQUIRE=all (%s)%n", place(test), reason);
         } else {
             skipped++;
-            System.out.printf("  skipped  %s (%s)%n", title(test), reason);
+            System.out.printf("  skipped  %s (%s)%n", place(test), reason);
         }
+    }
+
+    /** The lab or the class, then the test: two run at once, so a headline would not tell. */
+    private String place(TestIdentifier test) {
+        return test.getParentId().map(titles::get).map(parent -> parent + ": ").orElse("") + title(test);
     }
 
     private static String title(TestIdentifier test) {
