@@ -20,6 +20,7 @@ import java.net.ServerSocket;
 import java.net.Socket;
 import java.net.SocketException;
 import java.net.SocketTimeoutException;
+import java.net.StandardProtocolFamily;
 import java.net.UnknownHostException;
 import java.nio.ByteOrder;
 import java.nio.channels.ServerSocketChannel;
@@ -602,6 +603,13 @@ class ListenAndDialTest {
             // rejects: /proc/net/tcp alone; Java's sockets are in tcp6, even those for 127.0.0.1
             var listener = listen(5);
             var row = row(listener.localAddress(), null, "the rows of /proc/net/tcp6 belong to the table as well");
+            Check.equal(ListenAndDial.TcpState.LISTEN, row.state(), "its state()", "");
+        }
+
+        @Test
+        void a_socket_of_IPv4_alone_is_in_the_table_as_well() throws Exception {   // rejects: /proc/net/tcp6 alone
+            var listener = closeLater(ServerSocketChannel.open(StandardProtocolFamily.INET)).bind(ANY_PORT);
+            var row = row(address(listener), null, "a program that opens an IPv4 socket has its row in /proc/net/tcp");
             Check.equal(ListenAndDial.TcpState.LISTEN, row.state(), "its state()", "");
         }
 
