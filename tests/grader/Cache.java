@@ -35,7 +35,7 @@ final class Cache {
                 throw e;
             }
         } finally {
-            delete(fresh);
+            Folders.delete(fresh);
         }
         return ready;
     }
@@ -51,19 +51,8 @@ final class Cache {
         try (var hidden = Files.newDirectoryStream(root, ".*")) {
             for (var each : hidden) {
                 if (Files.getLastModifiedTime(each).toInstant().isBefore(old)) {
-                    delete(each);
+                    Folders.delete(each);
                 }
-            }
-        }
-    }
-
-    static void delete(Path dir) throws IOException {
-        if (!Files.exists(dir)) {
-            return;
-        }
-        try (var walk = Files.walk(dir)) {
-            for (var each : walk.sorted(Comparator.reverseOrder()).toList()) {
-                Files.deleteIfExists(each);
             }
         }
     }

@@ -67,7 +67,7 @@ public final class Checker implements AutoCloseable {
             listener.ended(verdict);
             return verdict;
         } finally {
-            Cache.delete(ready.classes());
+            Folders.delete(ready.classes());
         }
     }
 
@@ -111,7 +111,7 @@ public final class Checker implements AutoCloseable {
     public void close() throws IOException {
         if (ahead != null) {
             ahead.fork().close();
-            Cache.delete(ahead.classes());
+            Folders.delete(ahead.classes());
         }
         if (javac != null) {
             javac.close();

@@ -27,7 +27,7 @@ public final class Deps {
         var key = Cache.hash(List.copyOf(names));
         var found = read(key, names);
         if (!found.stream().allMatch(Files::exists)) {           // the local repository was cleaned
-            Cache.delete(book.cache().resolve("deps-" + key));
+            Folders.delete(book.cache().resolve("deps-" + key));
             found = read(key, names);
         }
         return found;

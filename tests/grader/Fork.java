@@ -3,7 +3,7 @@ package grader;
 import module java.base;
 
 /** The grader's half of a runner JVM: started early, given its orders later, ended by force at the wall clock or when it says too much. */
-final class Fork implements AutoCloseable {
+public final class Fork implements AutoCloseable {
     private static final long MOST_BYTES = 64L << 20;
     private static final int LONGEST_LINE = 1 << 20;
     private static final int KEY_BYTES = 32;
@@ -27,7 +27,8 @@ final class Fork implements AutoCloseable {
                 "-Dfile.encoding=UTF-8", "-Duser.language=en", "-Duser.country=US", "--add-exports=java.base/jdk.internal.vm=ALL-UNNAMED");
     }
 
-    static String java() {
+    /** The program that runs this JVM. */
+    public static String java() {
         return Path.of(System.getProperty("java.home"), "bin", "java").toString();
     }
 

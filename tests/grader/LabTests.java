@@ -117,7 +117,7 @@ public record LabTests(Workbook.Lab lab, String title, List<Step> steps, List<Ex
                 plan.addAll(plan(concat(List.of(kitClasses, testClasses), libraries, List.of(pristine))));
                 Files.write(dir.resolve(PLAN), plan);
             } finally {
-                Cache.delete(pristine);
+                Folders.delete(pristine);
             }
         }
 

@@ -234,8 +234,9 @@ public final class Main {
 
     static Optional<Workbook.Lab> firstUnsolved(Workbook book) throws IOException {
         var progress = new Progress(book);
+        var curriculum = Curriculum.read(book);
         for (var lab : book.labs()) {
-            if (progress.of(lab).passed().size() < Curriculum.read(book).of(lab).steps().size()) {
+            if (progress.of(lab).passed().size() < curriculum.of(lab).steps().size()) {
                 return Optional.of(lab);
             }
         }

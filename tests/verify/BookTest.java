@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import module java.base;
 
+import grader.Folders;
 import grader.Transcript;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;

@@ -2,6 +2,8 @@ package verify;
 
 import module java.base;
 
+import grader.Folders;
+import grader.Fork;
 import grader.Workbook;
 
 /** A copy of the workbook to do harm in, as a learner would: the grader is called in it, without JBang around it. */
@@ -63,7 +65,7 @@ final class Clone implements AutoCloseable {
     }
 
     List<String> command(String... arguments) {
-        var command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+        var command = new ArrayList<>(List.of(Fork.java(),
                 "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", System.getProperty("java.class.path"), "grader.Main"));
         command.addAll(List.of(arguments));
         return command;

@@ -8,15 +8,17 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import module java.base;
 
 import grader.CheckListener;
-import grader.Checker;
 import grader.Checker.Order;
+import grader.Checker;
 import grader.Curriculum;
+import grader.Folders;
+import grader.Fork;
 import grader.Hints;
 import grader.Javac;
 import grader.Skeleton;
 import grader.Source;
-import grader.Verdict;
 import grader.Verdict.Status;
+import grader.Verdict;
 import grader.Workbook;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -144,7 +146,7 @@ class LabTest {
             assertEquals(List.of(), javac.compile(List.of(new Javac.Text(lab.fileName(), text)), tests.libraries(), folder));
         }
         var path = Stream.concat(Stream.of(folder), tests.libraries().stream()).map(Path::toString).collect(Collectors.joining(File.pathSeparator));
-        var command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
+        var command = new ArrayList<>(List.of(Fork.java()));
         command.addAll(tests.jvmOptions());
         command.addAll(List.of("-cp", path, lab.type()));
         return Commands.run(folder, Map.of("WORKBOOK_JBANG", "./jbang"), command.toArray(String[]::new));

@@ -7,6 +7,7 @@
 //DEPS org.jline:jline-terminal:3.30.6
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.19.2
 //DEPS io.github.java-diff-utils:java-diff-utils:4.12
+//MAIN verify.Main
 //SOURCES *.java
 //SOURCES ../grader/*.java
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xlog:disable
