@@ -2,6 +2,7 @@ package kit;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /**
@@ -13,6 +14,9 @@ import java.util.stream.Stream;
  * {@code --add-exports java.base/jdk.internal.vm=ALL-UNNAMED}; elsewhere platform threads alone are looked at.
  */
 final class Threads {
+
+    /** OkHttp and Okio share them among all clients of a JVM, and let them idle for a minute. */
+    private static final Set<String> SHARED = Set.of("OkHttp TaskRunner", "Okio Watchdog");
 
     private Threads() {}
 
@@ -55,7 +59,7 @@ final class Threads {
     }
 
     private static boolean isOurs(String name) {
-        return name.startsWith("junit-") || name.startsWith("kit-");
+        return name.startsWith("junit-") || name.startsWith("kit-") || SHARED.contains(name);
     }
 
     private static String describe(Thread thread) {
