@@ -33,7 +33,6 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -43,6 +42,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import kit.Asked;
 import kit.Await;
 import kit.Check;
 import kit.DeadEnd;
@@ -133,7 +133,7 @@ class ListenAndDialTest {
             var listener = listen(5);
             var accepting = waiting(() -> listener.accept(LONG));
             client(listener, "client").play("", send("x"));
-            var accepted = Await.value(accepting.result, "that accept() returns the client", "nobody accepts");
+            var accepted = Await.value(accepting.outcome(), "that accept() returns the client", "nobody accepts");
             Check.that(accepted.isPresent(), "a client from accept(1 min), got none", "wait for the whole timeout");
             Check.equal("x", firstByte(closeLater(accepted.get())), "what it has sent", "return what was accepted");
         }
@@ -186,7 +186,7 @@ class ListenAndDialTest {
             var listener = listen(5);
             var accepting = waiting(() -> listener.accept(LONG));
             listener.close();
-            Check.equal(Optional.empty(), Await.value(accepting.result, "that accept() returns when close() is called",
+            Check.equal(Optional.empty(), Await.value(accepting.outcome(), "that accept() returns when close() is called",
                     "after close() accept() throws a SocketException: return an empty Optional"),
                     "accept() during a close()", "after close() accept() throws a SocketException");
         }
@@ -230,7 +230,7 @@ class ListenAndDialTest {
 
         private void checkIsEmptyAtOnce(ListenAndDial.Listener listener, Duration timeout) throws Exception {
             var accepting = background(() -> listener.accept(timeout));
-            Check.equal(Optional.empty(), Await.value(accepting.result, "that accept(" + timeout + ") returns at once",
+            Check.equal(Optional.empty(), Await.value(accepting.outcome(), "that accept(" + timeout + ") returns at once",
                     "to setSoTimeout zero means for ever: never pass it on"),
                     "accept(" + timeout + ") without a client", "a timeout is no failure here");
         }
@@ -398,7 +398,7 @@ class ListenAndDialTest {
         void a_silent_address_is_TIMED_OUT_and_not_before_the_timeout() throws Exception {   // rejects: no timeout
             var to = DeadEnd.silent().address();
             var dialling = background(() -> dialFails(to, Duration.ofMillis(150)));
-            var attempt = Await.value(dialling.result, "that a dial with a timeout of 150 ms ends",
+            var attempt = Await.value(dialling.outcome(), "that a dial with a timeout of 150 ms ends",
                     "pass the timeout to connect(): without one it sends SYNs for two minutes").attempts().getFirst();
             checkAttempt(to, TIMED_OUT, attempt);
             Check.that(attempt.took().toMillis() >= 150, "an attempt of at least 150 ms, got " + shown(attempt.took()),
@@ -410,7 +410,7 @@ class ListenAndDialTest {
             // rejects: toMillis(), which makes 0 of a nanosecond: no limit at all
             var to = DeadEnd.silent().address();
             var dialling = background(() -> dialFails(to, Duration.ofNanos(1)));
-            Check.equal(TIMED_OUT, Await.value(dialling.result,
+            Check.equal(TIMED_OUT, Await.value(dialling.outcome(),
                     "that a dial with a timeout of 1 ns ends", "to connect() a timeout of zero is no limit").outcome(),
                     "outcome()", "round up");
         }
@@ -463,7 +463,7 @@ class ListenAndDialTest {
         void an_interrupt_ends_the_dial() throws Exception {   // rejects: an interrupt reported as a failed attempt
             var to = DeadEnd.silent().address();
             var dialling = waiting(() -> thrownBy(() -> ListenAndDial.dialOne(to, LONG)));
-            dialling.thread.interrupt();
+            dialling.thread().interrupt();
             checkInterrupted(dialling, "dialOne() of a silent address");
         }
 
@@ -946,14 +946,15 @@ class ListenAndDialTest {
         void an_interrupt_ends_all_attempts() throws Exception {   // what they leave open, the check for leaks finds
             var silent = List.of(DeadEnd.silent().address(), DeadEnd.silent().address());
             for (boolean virtual : List.of(true, false)) {
-                var dialling = new Asked<>(() -> thrownBy(() -> ListenAndDial.race(silent, HOUR, Duration.ofMillis(1))),
-                        virtual);
+                Callable<Throwable> race =
+                        () -> thrownBy(() -> ListenAndDial.race(silent, HOUR, Duration.ofMillis(1)));
+                var dialling = virtual ? Asked.on(race) : Asked.onPlatformThread(race);
                 if (virtual) {
                     dialling.awaitWaiting();
                 } else {
                     Thread.sleep(20);   // lets the attempts begin: a platform thread in a select() does not show it
                 }
-                dialling.thread.interrupt();
+                dialling.thread().interrupt();
                 checkInterrupted(dialling, "race() of silent addresses");
             }
         }
@@ -963,7 +964,7 @@ class ListenAndDialTest {
             var silent = DeadEnd.silent().address();
             var dialling = waiting(() -> thrownBy(() -> ListenAndDial.dial("scanner.test", silent.getPort(), HOUR, HOUR,
                     _ -> List.of(silent.getAddress()))));
-            dialling.thread.interrupt();
+            dialling.thread().interrupt();
             checkInterrupted(dialling, "dial() of a silent address");
         }
 
@@ -1135,14 +1136,14 @@ class ListenAndDialTest {
     }
 
     private static void checkInterrupted(Asked<Throwable> asked, String what) throws Exception {
-        var thrown = Await.value(asked.result, "that an interrupt ends " + what,
+        var thrown = Await.value(asked.outcome(), "that an interrupt ends " + what,
                 "who waits is told by an InterruptedException: let it pass");
         Check.that(thrown instanceof InterruptedException, "an InterruptedException from " + what + ", got " + thrown,
                 "an interrupted connect() fails with an IOException, and the thread is marked as interrupted");
     }
 
     private static <T> Asked<T> background(Callable<T> code) {
-        return new Asked<>(code, true);
+        return Asked.on(code);
     }
 
     /** On a virtual thread, which shows when it waits. */
@@ -1150,27 +1151,5 @@ class ListenAndDialTest {
         var asked = background(code);
         asked.awaitWaiting();
         return asked;
-    }
-
-    /** Code on a thread of its own. */
-    private static final class Asked<T> {
-
-        final CompletableFuture<T> result = new CompletableFuture<>();
-        final Thread thread;
-
-        Asked(Callable<T> code, boolean virtual) {
-            thread = (virtual ? Thread.ofVirtual() : Thread.ofPlatform()).start(() -> {
-                try {
-                    result.complete(code.call());
-                } catch (Throwable e) {
-                    result.completeExceptionally(e);
-                }
-            });
-        }
-
-        void awaitWaiting() throws InterruptedException {
-            var waits = EnumSet.of(Thread.State.WAITING, Thread.State.TIMED_WAITING);
-            Await.until(() -> result.isDone() || waits.contains(thread.getState()), "that the call waits", "");
-        }
     }
 }

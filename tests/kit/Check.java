@@ -36,6 +36,9 @@ public final class Check {
             if (type.isInstance(thrown)) {
                 return type.cast(thrown);
             }
+            if (thrown instanceof AssertionError told) {
+                throw told;   // a wait inside the code ran out, and says so better
+            }
             throw History.fail("expected a " + type.getSimpleName() + " from " + what + ", got " + thrown, likely);
         }
         throw History.fail("expected a " + type.getSimpleName() + " from " + what + ", but nothing was thrown", likely);
