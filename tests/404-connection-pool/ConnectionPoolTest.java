@@ -24,6 +24,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import kit.Asked;
 import kit.Await;
@@ -393,12 +394,20 @@ class ConnectionPoolTest {
                     Check.that(lease.isPresent(), "the connection to be lent once more after " + i + " interrupts, it "
                             + "is gone", "a waiter was interrupted just when it was handed the place: it must keep "
                             + "it, or pass it on");
-                    var waiting = waiter(pool, 1);
+                    var knows = new AtomicBoolean(true);
+                    var waiting = asked(() -> {
+                        var lent = pool.borrow(LONG);
+                        knows.set(Thread.currentThread().isInterrupted());
+                        return lent;
+                    });
+                    awaitQueue(pool, 1, waiting);
                     waiting.thread().interrupt();
                     crowd.pause(i);
                     lease.get().close();
                     try {
                         finish(waiting, "borrow() after an interrupt and a return", "").close();
+                        Check.that(knows.get(), "a thread that was interrupted, and got a place all the same, to be "
+                                + "marked as interrupted still", "its interrupt is for whoever waits next: set it again");
                     } catch (InterruptedException e) {
                         // that is one of two good ends
                     }
