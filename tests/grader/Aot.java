@@ -6,9 +6,11 @@ import module java.base;
  * Ahead-of-time caches of the runner and of the grader itself: classes already loaded and linked, good for one JDK and one class
  * path. They are made in the background after the first check, and never needed: without them everything is only slower.
  */
-final class Aot {
+public final class Aot {
     /** A maker that was ended by force leaves its lock behind; after this long another may try. */
     private static final Duration STALE = Duration.ofMinutes(2);
+    /** The grader and verify have different class paths, and so a cache each; one that nobody made today belongs to an older build. */
+    private static final Duration WORTHLESS = Duration.ofDays(1);
 
     private final Workbook book;
     private final String key;
@@ -22,7 +24,7 @@ final class Aot {
      * The JVM itself checks path, size and time of every jar; the key only keeps two versions from fighting over one file. So a
      * few bits are enough: a digest would be loaded for this alone.
      */
-    static Aot of(Workbook book) throws IOException {
+    public static Aot of(Workbook book) throws IOException {
         var parts = new ArrayList<Object>(List.of(Runtime.version().toString(), System.getProperty("java.home")));
         for (var jar : System.getProperty("java.class.path").split(File.pathSeparator)) {
             parts.add(jar);
@@ -60,11 +62,19 @@ final class Aot {
         }
     }
 
-    /** Makes both caches: the runner by its training tests, the grader by checking a lab. */
-    void prepare() throws IOException, InterruptedException {
-        var lab = book.labs().getFirst();
+    /** Makes the runner's cache by its training tests, unless it is there: a third of the time of a short check. */
+    public void prepareRunner() throws IOException, InterruptedException {
+        if (Files.exists(file("runner"))) {
+            return;
+        }
         var training = "00\nstep\tgrader.Training\t-\t10000\t10\tfalse\t[engine:junit-jupiter]/[class:grader.Training]\n\n";
         make("runner", Fork.flags(), List.of("grader.Runner"), training);
+    }
+
+    /** Makes both caches; the grader's by checking a lab. */
+    void prepare() throws IOException, InterruptedException {
+        prepareRunner();
+        var lab = book.labs().getFirst();
         var file = Files.exists(lab.solution()) ? lab.solution() : lab.file();
         make("grader", List.of("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"), List.of("grader.Main", "test", lab.number(), file.toString()), "");
         prune();
@@ -88,11 +98,12 @@ final class Aot {
         }
     }
 
-    /** A rebuild of the grader makes the caches before it worthless, and they are 20 MB each. */
+    /** A rebuild makes the caches before it worthless, and they are 20 MB each. */
     private void prune() throws IOException {
+        var old = Instant.now().minus(WORTHLESS);
         try (var caches = Files.newDirectoryStream(book.cache(), "*.aot")) {
             for (var each : caches) {
-                if (!each.equals(file("runner")) && !each.equals(file("grader"))) {
+                if (Files.getLastModifiedTime(each).toInstant().isBefore(old) && !each.equals(file("runner")) && !each.equals(file("grader"))) {
                     Files.deleteIfExists(each);
                 }
             }

@@ -1,6 +1,7 @@
 package kit;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.SocketException;
@@ -70,18 +71,34 @@ public final class Peer implements AutoCloseable {
         try {
             expectation.check(socket);
         } catch (Expectation.Surprise e) {
-            throw failed(expectation, e.getMessage(), likely, start);
+            throw failed(expectation.wish(), e.getMessage(), likely, start);
         } catch (IOException e) {
-            throw failed(expectation, Expectation.explain(e), likely, start);
+            throw failed(expectation.wish(), Expectation.explain(e), likely, start);
         }
     }
 
-    private AssertionError failed(Expectation expectation, String got, String likely, long start) {
-        var failure = History.fail("expected " + name + " to " + expectation.wish() + "\ngot " + got, likely);
+    /**
+     * What the test is told.
+     *
+     * @param wish  reads on after "expected client to"
+     * @param start when the peer began to wait, in nanoseconds
+     */
+    AssertionError failed(String wish, String got, String likely, long start) {
+        var failure = History.fail("expected " + name + " to " + wish + "\ngot " + got, likely);
         if (System.nanoTime() - start >= Patience.duration().toNanos()) {
             Patience.ranOut();
         }
         return failure;
+    }
+
+    String name() {
+        return name;
+    }
+
+    /** What comes, each read of it with the patience of now. */
+    InputStream input() throws IOException {
+        socket.setSoTimeout(Patience.millis());
+        return socket.getInputStream();
     }
 
     /** The client's own address: the server's {@code remoteAddress()}. */

@@ -15,6 +15,7 @@ package verify;
 
 import module java.base;
 
+import grader.Aot;
 import org.junit.platform.engine.discovery.DiscoverySelectors;
 import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
@@ -55,6 +56,7 @@ public final class Main implements Callable<Integer> {
     @Override
     public Integer call() throws Exception {
         Scope.set(labs, repeat);
+        Aot.of(Scope.book()).prepareRunner();
         var classes = repeat > 0 ? REPEATED : !only.isEmpty() ? WHOLE.stream().filter(each -> only.contains(each.getSimpleName())).toList()
                 : labs.isEmpty() ? WHOLE : OF_ONE_LAB;
         try (var report = new Report(); var busy = new Load(load)) {

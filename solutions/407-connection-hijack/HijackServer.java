@@ -1,0 +1,2144 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//JAVA 25+
+//DESCRIPTION Lab 407: an HTTP server whose handlers may take the connection
+
+import module java.base;
+
+import java.net.http.HttpClient;
+
+/**
+ * A small HTTP/1.1 server whose handlers may take the TCP connection away from
+ * it, to speak another protocol on it: WebSocket, for one.
+ *
+ * <p>The one idea: whoever takes the connection takes what the server has read
+ * ahead of it, and the duty to close it.
+ *
+ * <p>Thread-safe, but for {@link Request} and {@link Response}, which belong to
+ * their handler. HTTP/1.1: RFC 9112; WebSocket: RFC 6455. HTTP/2 has no
+ * connection to give away (RFC 8441 says what it has instead).
+ */
+public final class HijackServer implements AutoCloseable {
+
+    /** Answers requests, or takes their connections. */
+    @FunctionalInterface
+    public interface Handler {
+        /**
+         * Runs on a virtual thread that belongs to the connection. If it throws
+         * before it has answered, the client is told 500; the connection ends,
+         * also one that it has hijacked.
+         */
+        void handle(Request request, Response response) throws Exception;
+    }
+
+    private final ServerSocket listener;
+    private final Handler handler;
+    private final Options options;
+    private final Counters counters = new Counters();
+    /** Who was handed over and is still open. */
+    private final Set<Client> hijacked = ConcurrentHashMap.newKeySet();
+
+    private HijackServer(
+            ServerSocket listening, Handler handler, Options options) {
+        this.listener = listening;
+        this.handler = Objects.requireNonNull(handler, "handler");
+        this.options = Objects.requireNonNull(options, "options");
+    }
+
+    /**
+     * A client's whole time in HTTP. {@link Client#nextRequest} waits for a
+     * request; there is none at the end of what the client sends.
+     */
+    // tag::converse[]
+    private void converse(Client client) {
+        // tag::step1[] answer() one request after the other; refuse() a bad one; leave() in any case
+        try {
+            boolean goesOn = true;
+            while (goesOn) {
+                var request = client.nextRequest();
+                goesOn = request.isPresent() && answer(client, request.get());
+            }
+        } catch (BadRequestException e) {
+            client.refuse(e);
+        } catch (IOException e) {
+            // Gone, or silent for too long: there is nobody to answer.
+        } finally {
+            leave(client);
+        }
+        // end::step1[]
+    }
+    // end::converse[]
+
+    /** @return whether another request may follow on this connection */
+    // tag::answer[]
+    private boolean answer(Client client, Request request) throws IOException {
+        // tag::step1[] run the handler; if it threw or sent nothing, fail() and abandon(); skipRest() of the body
+        var response = new Response(client, request);
+        try {
+            handler.handle(request, response);
+            if (response.state() == State.OPEN) {
+                throw new IllegalStateException("the handler sent nothing");
+            }
+        } catch (Throwable failure) {   // an Error, too, is this client's alone
+            response.fail(failure);
+            abandon(client);
+            return false;
+        }
+        return response.state() == State.SENT
+                && response.keepsAlive() && request.skipRest();
+        // end::step1[]
+    }
+    // end::answer[]
+
+    /** Asked when a response is sent: may another request follow this one? */
+    // tag::keepsAlive[]
+    private boolean keepsAlive(Request request) {
+        // tag::step1[] only in HTTP/1.1, if the client has not said "Connection: close", and the server is not closing
+        return request.version().equals("HTTP/1.1")
+                && !request.hasToken("Connection", "close") && !closing;
+        // end::step1[]
+    }
+    // end::keepsAlive[]
+
+    /**
+     * Hands the connection to the handler: {@link Response#hijack} says when
+     * and when not. The client was read through {@code client.input}, under
+     * timeouts that were HTTP's.
+     */
+    // tag::handOver[]
+    private Hijacked handOver(Client client, Request request, State state)
+            throws IOException {
+        // tag::step2[] check the state and the body; clear the timeout; handOut() the client, and the stream to read it through
+        if (state != State.OPEN) {
+            throw new IllegalStateException(state == State.SENT
+                    ? "the response is sent already" : "hijacked already");
+        }
+        if (!request.isRead()) {
+            throw new IllegalStateException("the body is not read yet");
+        }
+        client.socket.setSoTimeout(0);
+        return handOut(client, client.input);
+        // end::step2[]
+    }
+    // end::handOver[]
+
+    /** Called once, when the conversation in HTTP is over. */
+    // tag::leave[]
+    private void leave(Client client) {
+        // tag::step2[] close the connection, unless it was handed over // until then: client.close();
+        if (!client.isHijacked()) {
+            client.close();
+        }
+        // end::step2[]
+    }
+    // end::leave[]
+
+    /** Ends what was handed over. {@link Hijacked#close} calls it. */
+    // tag::end[]
+    private boolean end(Client client) {
+        // tag::step3[] take it from hijacked and close its socket, once: true if this was the call that did // until then: client.closeSocket(); return true;
+        boolean first = hijacked.remove(client);
+        if (first) {
+            client.closeSocket();
+        }
+        return first;
+        // end::step3[]
+    }
+    // end::end[]
+
+    /** Called when a handler has thrown. */
+    private void abandon(Client client) {
+        // tag::step3[] nobody else will close what was handed over to it: end() it // until then:
+        end(client);
+        // end::step3[]
+    }
+
+    /** Called by the garbage collector: no {@link Hijacked} is left of it. */
+    // tag::reclaim[]
+    private void reclaim(Client client) {
+        // tag::step3[] end() it, and count it as reclaimed if nobody had ended it before // until then:
+        if (end(client)) {
+            counters.reclaimed.increment();
+        }
+        // end::step3[]
+    }
+    // end::reclaim[]
+
+    /** Called by {@link #close}, and not by {@link #shutdown}. */
+    private void endHijacked() {
+        // tag::step3[] end() whatever is still handed over // until then:
+        hijacked.forEach(this::end);
+        // end::step3[]
+    }
+
+    /**
+     * The server's side of a WebSocket (RFC 6455). One thread receives; any
+     * may send, and frames never mix. A write to a client that does not read
+     * waits, until another thread closes.
+     */
+    public static final class WebSocket implements AutoCloseable {
+
+        private final Hijacked connection;
+        private final Limits limits;
+        private final Optional<String> subprotocol;
+        private final FrameWriter writer;
+        private final ReentrantLock reading = new ReentrantLock();
+        private Optional<Message.Closed> end = Optional.empty();  // reading
+
+        private WebSocket(Hijacked connection, Limits limits,
+                Optional<String> subprotocol) {
+            this.connection = connection;
+            this.limits = limits;
+            this.subprotocol = subprotocol;
+            writer = new FrameWriter(connection.out());
+        }
+
+        /**
+         * Turns a request into a WebSocket: answers 101 and hijacks the
+         * connection. A request that is no good handshake is answered here,
+         * with 400, 405 or 426, and the connection ends.
+         *
+         * @param subprotocols those the server speaks, the best one first
+         * @throws HandshakeException when the request was refused
+         * @throws IllegalStateException as {@link Response#hijack}
+         */
+        // tag::upgrade[]
+        public static WebSocket upgrade(Request request, Response response,
+                Limits limits, String... subprotocols) throws IOException {
+            Objects.requireNonNull(limits, "limits");
+            try {
+                checkHandshake(request);
+            } catch (HandshakeException e) {
+                e.answer(response);
+                throw e;
+            }
+            var subprotocol = choose(request, List.of(subprotocols));
+            // tag::step4[] hijack; write the 101 with its fields; close the connection if that fails
+            var head = "HTTP/1.1 101 Switching Protocols\r\n"
+                    + "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                    + "Sec-WebSocket-Accept: " + acceptKey(request.header(
+                            "Sec-WebSocket-Key").orElseThrow()) + "\r\n"
+                    + subprotocol.map(chosen -> "Sec-WebSocket-Protocol: "
+                            + chosen + "\r\n").orElse("");
+            var connection = response.hijack();
+            try {
+                connection.out().write(latin1(head + "\r\n"));
+                return new WebSocket(connection, limits, subprotocol);
+            } catch (IOException e) {
+                connection.close();
+                throw e;
+            }
+            // end::step4[]
+        }
+        // end::upgrade[]
+
+        /** RFC 6455 section 4.2.1, as far as a server has to insist. */
+        // tag::checkHandshake[]
+        private static void checkHandshake(Request request)
+                throws HandshakeException {
+            // tag::step4[] refuse() with 405 what is no GET, with 426 any version but 13, the rest with 400
+            if (!request.method().equals("GET")) {
+                throw refuse(405, "a handshake is a GET");
+            }
+            if (!request.version().equals("HTTP/1.1")) {
+                throw refuse(400, "a handshake needs HTTP/1.1");
+            }
+            if (!request.hasToken("Upgrade", "websocket")
+                    || !request.hasToken("Connection", "upgrade")) {
+                throw refuse(400, "no upgrade to websocket was asked for");
+            }
+            var version = request.headers("Sec-WebSocket-Version");
+            if (!version.equals(List.of("13"))) {
+                throw refuse(426, "only version 13 is spoken here");
+            }
+            var keys = request.headers("Sec-WebSocket-Key");
+            if (keys.size() != 1 || !isKey(keys.getFirst())) {
+                throw refuse(400, "one key of 16 bytes in base64 is needed");
+            }
+            // end::step4[]
+        }
+        // end::checkHandshake[]
+
+        // tag::step4[]
+        // tag::isKey[]
+        private static boolean isKey(String text) {
+            try {
+                return Base64.getDecoder().decode(text).length == 16;
+            } catch (IllegalArgumentException e) {
+                return false;   // no base64
+            }
+        }
+        // end::isKey[]
+        // end::step4[]
+
+        /** The proof that the handshake was understood (section 4.2.2). */
+        // tag::acceptKey[]
+        public static String acceptKey(String key) {
+            Objects.requireNonNull(key, "key");
+            // tag::step4[] SHA-1 of the key and 258EAFA5-E914-47DA-95CA-C5AB0DC85B11, in base64
+            try {
+                var sha1 = MessageDigest.getInstance("SHA-1");
+                return Base64.getEncoder().encodeToString(sha1.digest(latin1(
+                        key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")));
+            } catch (NoSuchAlgorithmException e) {
+                throw new AssertionError("every JDK has SHA-1", e);
+            }
+            // end::step4[]
+        }
+        // end::acceptKey[]
+
+        /**
+         * The next frame of a client, unmasked, and not one byte more.
+         *
+         * @throws FrameException when the client breaks a rule of section 5
+         * @throws EOFException when the stream ends, wherever
+         */
+        // tag::readFrame[]
+        static Frame readFrame(InputStream in, int maxFrame)
+                throws IOException {
+            // tag::step5[] two bytes, the rest of the length, four bytes of mask, the payload; check before you allocate
+            var data = new DataInputStream(in);
+            int first = data.readUnsignedByte();
+            int second = data.readUnsignedByte();
+            boolean fin = (first & 0x80) != 0;
+            int opcode = first & 0x0f;
+            boolean control = opcode >= CLOSE;
+            check((first & 0x70) == 0, "a reserved bit is set");
+            check(opcode <= BINARY || control && opcode <= PONG,
+                    "opcode " + opcode + " is reserved");
+            check((second & 0x80) != 0, "a client's frame must be masked");
+            check(!control || fin && (second & 0x7f) <= 125,
+                    "a control frame is whole, of 125 bytes at most");
+            long length = readLength(data, second & 0x7f);
+            if (length > maxFrame) {
+                throw new FrameException(TOO_BIG, "a frame of " + length);
+            }
+            int mask = data.readInt();
+            var payload = new byte[(int) length];
+            data.readFully(payload);
+            unmask(payload, mask);
+            return new Frame(fin, opcode, payload);
+            // end::step5[]
+        }
+        // end::readFrame[]
+
+        // tag::step5[]
+        // tag::readLength[]
+        private static long readLength(DataInputStream data, int seven)
+                throws IOException {
+            if (seven < 126) {
+                return seven;
+            }
+            long length = seven == 126
+                    ? data.readUnsignedShort() : data.readLong();
+            check(length >= (seven == 126 ? 126 : 0x10000),
+                    "a length must be positive, and in its shortest form");
+            return length;
+        }
+        // end::readLength[]
+
+        /** Eight bytes at a time, about three times as fast as one by one. */
+        // tag::unmask[]
+        private static void unmask(byte[] payload, int mask) {
+            long twice = (long) mask << 32 | mask & 0xffff_ffffL;
+            var bytes = ByteBuffer.wrap(payload);
+            int at = 0;
+            for (; at + 8 <= payload.length; at += 8) {
+                bytes.putLong(at, bytes.getLong(at) ^ twice);
+            }
+            for (; at < payload.length; at++) {
+                payload[at] ^= (byte) (mask >>> 24 - 8 * (at & 3));
+            }
+        }
+        // end::unmask[]
+        // end::step5[]
+
+        /** Called by {@link #receive}; a broken rule is its FrameException. */
+        // tag::nextMessage[]
+        private Message nextMessage() throws IOException {
+            // tag::step6[] read frames until a message is whole; answer a ping at once; a close frame is for closeReceived()
+            var whole = new ByteArrayOutputStream();
+            int kind = CONTINUATION;   // that is, nothing has begun
+            while (true) {
+                var frame = readFrame(connection.in(), limits.maxFrame());
+                switch (frame.opcode()) {
+                    case PING -> writer.write(PONG, frame.payload());
+                    case PONG -> { }   // nobody has to be told
+                    case CLOSE -> {
+                        return closeReceived(frame);
+                    }
+                    default -> {
+                        boolean begins = frame.opcode() != CONTINUATION;
+                        check(begins == (kind == CONTINUATION), begins
+                                ? "the message before is not finished"
+                                : "no message has begun");
+                        kind = begins ? frame.opcode() : kind;
+                        append(whole, frame.payload());
+                        if (frame.fin()) {
+                            return message(kind, whole.toByteArray());
+                        }
+                    }
+                }
+            }
+            // end::step6[]
+        }
+        // end::nextMessage[]
+
+        // tag::step6[]
+        // tag::append[]
+        private void append(ByteArrayOutputStream whole, byte[] payload)
+                throws FrameException {
+            if (payload.length > limits.maxMessage() - whole.size()) {
+                throw new FrameException(TOO_BIG, "a message too long");
+            }
+            whole.writeBytes(payload);
+        }
+        // end::append[]
+
+        private static Message message(int kind, byte[] bytes)
+                throws FrameException {
+            return kind == TEXT ? new Message.Text(text(bytes))
+                    : new Message.Binary(bytes);
+        }
+        // end::step6[]
+
+        /** UTF-8, and nothing else (section 8.1). */
+        // tag::text[]
+        private static String text(byte[] bytes) throws FrameException {
+            // tag::step6[] decode; where it is no UTF-8, a FrameException with NOT_UTF_8
+            try {
+                return StandardCharsets.UTF_8.newDecoder()
+                        .decode(ByteBuffer.wrap(bytes)).toString();
+            } catch (CharacterCodingException e) {
+                throw new FrameException(NOT_UTF_8, "text must be UTF-8");
+            }
+            // end::step6[]
+        }
+        // end::text[]
+
+        /** Whether a close frame may carry this code (section 7.4). */
+        // tag::mayTravel[]
+        private static boolean mayTravel(int code) {
+            // tag::step7[] 1000 to 1003, 1007 to 1014, 3000 to 4999 // until then: return true;
+            return code >= 1000 && code <= 1003
+                    || code >= 1007 && code <= 1014
+                    || code >= 3000 && code <= 4999;
+            // end::step7[]
+        }
+        // end::mayTravel[]
+
+        /** The client says goodbye: so does the server, and hangs up. */
+        // tag::closeReceived[]
+        private Message closeReceived(Frame frame) throws IOException {
+            // tag::step7[] check code and reason, send the same back, and it is over(): with the code, or NO_CODE // until then: return over(LOST, "");
+            if (frame.payload().length == 0) {
+                writer.writeClose(frame.payload());
+                return over(NO_CODE, "");
+            }
+            check(frame.payload().length > 1, "half a close code");
+            var payload = ByteBuffer.wrap(frame.payload());
+            int code = payload.getShort() & 0xffff;
+            check(mayTravel(code), "close code " + code);
+            var bytes = new byte[payload.remaining()];
+            payload.get(bytes);
+            var reason = text(bytes);
+            writer.writeClose(frame.payload());
+            return over(code, reason);
+            // end::step7[]
+        }
+        // end::closeReceived[]
+
+        /**
+         * Says goodbye, waits for the client's goodbye, at most
+         * {@code closeTimeout}, and ends the TCP connection. What comes in
+         * between is thrown away. Any thread may call it, again and again; a
+         * thread in {@link #receive} gets the {@link Message.Closed}.
+         *
+         * @param code   1000 to 1003, 1007 to 1014 or 3000 to 4999
+         * @param reason at most 123 bytes in UTF-8
+         */
+        // tag::close[]
+        public void close(int code, String reason) {
+            var payload = closePayload(code, reason);
+            // tag::step7[] in cutAfter(closeTimeout): write the close frame, receive() until Closed; in any case close the connection // until then: connection.close();
+            try (var _ = cutAfter(limits.closeTimeout())) {
+                writer.writeClose(payload);
+                while (!(receive() instanceof Message.Closed)) {
+                    // too late for anything else
+                }
+            } catch (IOException e) {
+                // There is nobody left to say goodbye to.
+            } finally {
+                connection.close();
+            }
+            // end::step7[]
+        }
+        // end::close[]
+
+        // ---- given from here on ----
+
+        /**
+         * Waits for the next message, and answers pings meanwhile. When all is
+         * over, however, that is a {@link Message.Closed}, at every call. A
+         * client that breaks the protocol is told so, and it is over.
+         */
+        // tag::receive[]
+        public Message receive() {
+            reading.lock();
+            try {
+                return end.isPresent() ? end.get() : nextMessage();
+            } catch (FrameException e) {
+                return fail(e);
+            } catch (IOException e) {
+                return over(LOST, "");
+            } finally {
+                reading.unlock();
+            }
+        }
+        // end::receive[]
+
+        /** The one that was agreed on, if any was. */
+        public Optional<String> subprotocol() {
+            return subprotocol;
+        }
+
+        /** @throws IOException "closed" after either side's goodbye */
+        public void sendText(String text) throws IOException {
+            send(TEXT, utf8(text));
+        }
+
+        /** @throws IOException "closed" after either side's goodbye */
+        public void sendBinary(byte[] data) throws IOException {
+            send(BINARY, data);
+        }
+
+        /**
+         * Asks for a pong, which {@link #receive} passes over.
+         *
+         * @param data at most 125 bytes
+         */
+        public void ping(byte[] data) throws IOException {
+            requireRange("bytes of data", data.length, 0, 125);
+            send(PING, data);
+        }
+
+        /** With code 1000, and no reason. */
+        @Override
+        public void close() {
+            close(1000, "");
+        }
+
+        private void send(int opcode, byte[] payload) throws IOException {
+            if (!writer.write(opcode, payload)) {
+                throw new IOException("closed");
+            }
+        }
+
+        /** Ends the TCP connection; receive() says this from now on. */
+        private Message over(int code, String reason) {
+            end = Optional.of(new Message.Closed(code, reason));
+            connection.close();
+            return end.get();
+        }
+
+        /** Tells the client what rule it broke, and hangs up in two steps. */
+        // tag::fail[]
+        private Message fail(FrameException e) {
+            int code = e.closeCode();
+            try (var _ = cutAfter(limits.closeTimeout())) {
+                writer.writeClose(closePayload(code, e.getMessage()));
+                hangUp(connection.socket(), connection.in());
+            } catch (IOException gone) {
+                // Nobody listens any more.
+            }
+            return over(code, e.getMessage());
+        }
+        // end::fail[]
+
+        private static byte[] closePayload(int code, String reason) {
+            var bytes = utf8(Objects.requireNonNull(reason, "reason"));
+            if (!mayTravel(code)) {
+                throw new IllegalArgumentException(
+                        "code " + code + " is not for the wire");
+            }
+            requireRange("bytes of reason", bytes.length, 0, 123);
+            return ByteBuffer.allocate(2 + bytes.length)
+                    .putShort((short) code).put(bytes).array();
+        }
+
+        /** Closed in time, it does nothing. */
+        private interface Cut extends AutoCloseable {
+            @Override
+            void close();
+        }
+
+        /** A blocked read or write knows no limit, and nothing but this. */
+        private Cut cutAfter(Duration limit) {
+            if (limit.isZero()) {
+                return () -> { };
+            }
+            var timer = Thread.ofVirtual().name("lab407-cut").start(() -> {
+                try {
+                    Thread.sleep(limit);
+                    connection.close();
+                } catch (InterruptedException e) {
+                    // In time.
+                }
+            });
+            return timer::interrupt;
+        }
+
+        private static HandshakeException refuse(int status, String why) {
+            return new HandshakeException(status, why);
+        }
+
+        private static void check(boolean kept, String rule)
+                throws FrameException {
+            if (!kept) {
+                throw new FrameException(PROTOCOL_ERROR, rule);
+            }
+        }
+
+        /** The first of the server's that the client has offered. */
+        private static Optional<String> choose(
+                Request request, List<String> spoken) {
+            return spoken.stream().filter(each ->
+                    request.tokens("Sec-WebSocket-Protocol").contains(each))
+                    .findFirst();
+        }
+    }
+
+    private static final int CONTINUATION = 0;
+    private static final int TEXT = 1;
+    private static final int BINARY = 2;
+    private static final int CLOSE = 8;
+    private static final int PING = 9;
+    private static final int PONG = 10;
+
+    private static final int PROTOCOL_ERROR = 1002;
+    private static final int NO_CODE = 1005;    // never on the wire
+    private static final int LOST = 1006;       // never on the wire
+    private static final int NOT_UTF_8 = 1007;
+    private static final int TOO_BIG = 1009;
+
+    /** One frame of a client (RFC 6455 section 5.2). */
+    record Frame(boolean fin, int opcode, byte[] payload) {}
+
+    /** Sends frames, which a server does not mask. Thread-safe. */
+    private static final class FrameWriter {
+
+        private final OutputStream out;
+        private final ReentrantLock lock = new ReentrantLock();
+        private boolean saidGoodbye;   // guarded by lock
+
+        FrameWriter(OutputStream out) {
+            this.out = out;
+        }
+
+        /** @return false after a close frame, when nothing is sent any more */
+        boolean write(int opcode, byte[] payload) throws IOException {
+            lock.lock();
+            try {
+                if (saidGoodbye) {
+                    return false;
+                }
+                saidGoodbye = opcode == CLOSE;
+                out.write(frame(opcode, payload));
+                return true;
+            } finally {
+                lock.unlock();
+            }
+        }
+
+        /** A second goodbye is not sent. */
+        void writeClose(byte[] payload) throws IOException {
+            write(CLOSE, payload);
+        }
+
+        /** Whole, in one array: one write, and mostly one segment. */
+        private static byte[] frame(int opcode, byte[] payload) {
+            int length = payload.length;
+            int head = length < 126 ? 2 : length < 0x10000 ? 4 : 10;
+            var frame = ByteBuffer.allocate(head + length)
+                    .put((byte) (0x80 | opcode));
+            switch (head) {
+                case 2 -> frame.put((byte) length);
+                case 4 -> frame.put((byte) 126).putShort((short) length);
+                default -> frame.put((byte) 127).putLong(length);
+            }
+            return frame.put(payload).array();
+        }
+    }
+
+    /** What a WebSocket receives. */
+    public sealed interface Message {
+
+        /** A text message, whole. */
+        record Text(String text) implements Message {}
+
+        /** A binary message, whole. */
+        record Binary(byte[] data) implements Message {}
+
+        /**
+         * The end.
+         *
+         * @param code   the client's, or that of the rule it broke; 1005 when
+         *               it gave none, 1006 when it left without a goodbye
+         * @param reason may be empty
+         */
+        record Closed(int code, String reason) implements Message {}
+    }
+
+    /**
+     * The limits of a WebSocket.
+     *
+     * @param maxFrame     bytes of one frame's payload, at least 125
+     * @param maxMessage   bytes of one message, at least 1
+     * @param closeTimeout how long a goodbye may take; zero means no limit
+     */
+    public record Limits(int maxFrame, int maxMessage, Duration closeTimeout) {
+
+        public Limits {
+            requireRange("maxFrame", maxFrame, 125, 1 << 30);
+            requireRange("maxMessage", maxMessage, 1, 1 << 30);
+            requireNotNegative("closeTimeout", closeTimeout);
+        }
+
+        /** Frames of 1 MiB, messages of 4 MiB, 5 s. */
+        public static Limits defaults() {
+            return new Limits(1 << 20, 4 << 20, Duration.ofSeconds(5));
+        }
+
+        /** The same with another limit for frames. */
+        public Limits withMaxFrame(int maxFrame) {
+            return new Limits(maxFrame, maxMessage, closeTimeout);
+        }
+
+        /** The same with another limit for messages. */
+        public Limits withMaxMessage(int maxMessage) {
+            return new Limits(maxFrame, maxMessage, closeTimeout);
+        }
+
+        /** The same with another limit for the goodbye. */
+        public Limits withCloseTimeout(Duration closeTimeout) {
+            return new Limits(maxFrame, maxMessage, closeTimeout);
+        }
+    }
+
+    /** A request that is no handshake; it has been answered already. */
+    public static final class HandshakeException extends IOException {
+        private static final long serialVersionUID = 1;
+        private final int status;
+
+        HandshakeException(int status, String message) {
+            super(message);
+            this.status = status;
+        }
+
+        /** What the client was told: 400, 405 or 426. */
+        public int status() {
+            return status;
+        }
+
+        private void answer(Response response) throws IOException {
+            response.status(status);
+            switch (status) {
+                case 405 -> response.header("Allow", "GET")
+                        .header("Connection", "close");
+                case 426 -> response.header("Upgrade", "websocket")
+                        .header("Sec-WebSocket-Version", "13")
+                        .header("Connection", "Upgrade, close");
+                default -> response.header("Connection", "close");
+            }
+            response.send(getMessage() + "\n");
+        }
+    }
+
+    /** A client has broken a rule of WebSocket. */
+    static final class FrameException extends IOException {
+        private static final long serialVersionUID = 1;
+        private final int closeCode;
+
+        FrameException(int closeCode, String rule) {
+            super(rule);
+            this.closeCode = closeCode;
+        }
+
+        /** What the client has to be told. */
+        int closeCode() {
+            return closeCode;
+        }
+    }
+
+    /** A client has broken a rule of HTTP. */
+    private static final class BadRequestException extends IOException {
+        private static final long serialVersionUID = 1;
+        private final int status;
+
+        BadRequestException(int status, String rule) {
+            super(rule);
+            this.status = status;
+        }
+    }
+
+    private static final Duration FIVE_SECONDS = Duration.ofSeconds(5);
+    private static final Cleaner CLEANER = Cleaner.create();
+
+    private final ReentrantLock lock = new ReentrantLock();
+    private final Condition changed = lock.newCondition();
+    private final Set<Client> http = new HashSet<>();       // guarded by lock
+    private final Set<Thread> threads = new HashSet<>();    // guarded by lock
+    private boolean closed;                                 // guarded by lock
+    private volatile boolean closing;    // set once, never taken back
+    private Semaphore places;
+    private Thread acceptor;
+
+    /**
+     * Starts a server.
+     *
+     * @param bind where to listen; port 0 takes any free port
+     * @throws BindException when the port is taken; nothing is left behind
+     */
+    public static HijackServer start(InetSocketAddress bind, Handler handler,
+            Options options) throws IOException {
+        Objects.requireNonNull(bind, "bind");
+        var listening = new ServerSocket();
+        var server = new HijackServer(listening, handler, options);
+        try {
+            listening.bind(bind, 1024);
+        } catch (IOException e) {
+            listening.close();
+            throw e;
+        }
+        server.places = new Semaphore(options.maxConnections());
+        server.acceptor = Thread.ofPlatform().daemon()
+                .name("lab407-accept-" + listening.getLocalPort())
+                .start(server::acceptLoop);
+        return server;
+    }
+
+    /** Where the server listens: the real port, also after {@code bind} 0. */
+    public InetSocketAddress localAddress() {
+        return (InetSocketAddress) listener.getLocalSocketAddress();
+    }
+
+    /** What the server has done so far, and does now. */
+    public Stats stats() {
+        lock.lock();
+        try {
+            return new Stats(counters.requests.sum(),
+                    counters.badRequests.sum(), http.size(), hijacked.size(),
+                    counters.hijackedTotal.sum(), counters.reclaimed.sum());
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private void acceptLoop() {
+        while (!closing) {
+            try {
+                places.acquire();
+                serve(accept());
+            } catch (InterruptedException e) {
+                return;   // only shutdown() interrupts
+            }
+        }
+    }
+
+    /** Goes on trying: it is mostly descriptors that are missing for now. */
+    private Socket accept() throws InterruptedException {
+        while (true) {
+            try {
+                return listener.accept();
+            } catch (IOException e) {
+                if (closing) {
+                    throw new InterruptedException();
+                }
+                Thread.sleep(50);
+            }
+        }
+    }
+
+    private void serve(Socket socket) {
+        var client = new Client(this, socket);
+        client.thread = Thread.ofVirtual()
+                .name("lab407-client-" + socket.getPort())
+                .unstarted(() -> {
+                    try {
+                        converse(client);
+                    } finally {
+                        leaveHttp(client);
+                        gone(client.thread);
+                    }
+                });
+        lock.lock();
+        try {
+            if (closing) {
+                client.closeSocket();
+                return;
+            }
+            http.add(client);
+            threads.add(client.thread);
+        } finally {
+            lock.unlock();
+        }
+        client.thread.start();
+    }
+
+    private void leaveHttp(Client client) {
+        lock.lock();
+        try {
+            if (http.remove(client)) {
+                places.release();
+                changed.signalAll();
+            }
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private void gone(Thread thread) {
+        lock.lock();
+        try {
+            threads.remove(thread);
+            changed.signalAll();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /**
+     * From here on the connection is hijacked: HTTP has one place more, and
+     * the garbage collector watches what the handler gets.
+     *
+     * @param in what the handler will read
+     */
+    private Hijacked handOut(Client client, InputStream in) throws IOException {
+        lock.lock();
+        try {
+            if (closed || client.socket.isClosed()) {
+                throw new IOException("closed");
+            }
+            client.isHijacked = true;
+            hijacked.add(client);
+        } finally {
+            lock.unlock();
+        }
+        counters.hijackedTotal.increment();
+        leaveHttp(client);
+        var handedOut = new Hijacked(client, in);
+        CLEANER.register(handedOut, () -> reclaim(client));
+        return handedOut;
+    }
+
+    /**
+     * Stops accepting, waits for the requests in hand, at most {@code grace},
+     * and cuts the rest. Connections that wait for a request are closed at
+     * once; those that were hijacked live on, and are not waited for. A handler
+     * that calls it is neither waited for nor cut.
+     *
+     * @param grace zero or more; zero cuts at once
+     * @return true when nobody had to be cut
+     */
+    public boolean shutdown(Duration grace) throws InterruptedException {
+        requireNotNegative("grace", grace);
+        lock.lock();
+        try {
+            closing = true;
+            http.stream().filter(client -> client.isIdle)
+                    .forEach(Client::closeSocket);
+        } finally {
+            lock.unlock();
+        }
+        closeQuietly(listener);
+        acceptor.interrupt();
+        acceptor.join(FIVE_SECONDS);
+        lock.lock();
+        try {
+            var me = Thread.currentThread();
+            Predicate<Client> other = client -> client.thread != me;
+            await(() -> http.stream().noneMatch(other), grace);
+            var rest = http.stream().filter(other).toList();
+            rest.forEach(Client::closeSocket);
+            rest.forEach(client -> client.thread.interrupt());
+            await(() -> http.stream().noneMatch(other), FIVE_SECONDS);
+            return rest.isEmpty();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** Call it under the lock. */
+    private void await(BooleanSupplier condition, Duration limit)
+            throws InterruptedException {
+        long left = nanos(limit);
+        while (!condition.getAsBoolean() && left > 0) {
+            left = changed.awaitNanos(left);
+        }
+    }
+
+    /**
+     * Cuts everybody at once, hijacked connections as well, and waits for their
+     * handlers at most 5 s. Any thread may call it, a handler too, which is
+     * then not waited for; a second call finds nothing to do.
+     */
+    @Override
+    public void close() {
+        boolean interrupted = Thread.interrupted();   // it closes even so
+        try {
+            shutdown(Duration.ZERO);
+            lock.lockInterruptibly();
+            try {
+                closed = true;   // who hijacks now has come too late
+                endHijacked();
+                threads.remove(Thread.currentThread());
+                threads.forEach(Thread::interrupt);
+                await(threads::isEmpty, FIVE_SECONDS);
+            } finally {
+                lock.unlock();
+            }
+        } catch (InterruptedException e) {
+            endHijacked();
+            interrupted = true;
+        } finally {
+            if (interrupted) {
+                Thread.currentThread().interrupt();
+            }
+        }
+    }
+
+    /** One TCP connection, and the one buffer that it is read through. */
+    private static final class Client {
+
+        private final HijackServer server;
+        private final Socket socket;
+        private final Input input;
+        private Thread thread;                // set once, before it starts
+        private boolean isIdle;               // guarded by the server's lock
+        private volatile boolean isHijacked;
+
+        Client(HijackServer server, Socket socket) {
+            this.server = server;
+            this.socket = socket;
+            input = new Input(socket);
+        }
+
+        boolean isHijacked() {
+            return isHijacked;
+        }
+
+        /**
+         * Waits for a request, at most idleTimeout for its first byte and
+         * headTimeout for the rest of its head; empty at the client's end.
+         */
+        Optional<Request> nextRequest() throws IOException {
+            var options = server.options;
+            input.waitAtMost(options.idleTimeout());
+            if (!hasMore()) {
+                return Optional.empty();
+            }
+            input.endAfter(options.headTimeout());
+            try {
+                var request = new HeadReader(input, options).read();
+                server.counters.requests.increment();
+                return Optional.of(request);
+            } catch (SocketTimeoutException e) {
+                throw new BadRequestException(408, "a slow head");
+            } finally {
+                input.waitAtMost(options.idleTimeout());
+            }
+        }
+
+        /** Until then the client is idle, and a shutdown closes it. */
+        private boolean hasMore() throws IOException {
+            try {
+                return setIdle(true) && input.fill();
+            } finally {
+                setIdle(false);
+            }
+        }
+
+        private boolean setIdle(boolean idle) {
+            server.lock.lock();
+            try {
+                isIdle = idle;
+                return !server.closing;
+            } finally {
+                server.lock.unlock();
+            }
+        }
+
+        /** Tells the client what was wrong. This is its last answer. */
+        void refuse(BadRequestException e) {
+            server.counters.badRequests.increment();
+            var none = new Request("GET", "/", "HTTP/1.0", List.of(),
+                    new Body(input, 0, false, false, server.options));
+            new Response(this, none).fail(e);
+        }
+
+        /**
+         * In two steps, so that the last answer survives a client that is still
+         * sending (RFC 9112 section 9.6).
+         */
+        void close() {
+            try (socket) {
+                hangUp(socket, input);
+            } catch (IOException e) {
+                // The client was faster.
+            }
+        }
+
+        void closeSocket() {
+            closeQuietly(socket);
+        }
+    }
+
+    /** Half-closes, and reads on until the client has closed, for 1 s. */
+    private static void hangUp(Socket socket, InputStream in)
+            throws IOException {
+        socket.shutdownOutput();
+        long end = System.nanoTime() + 1_000_000_000;
+        var bin = new byte[8 * 1024];
+        int count = 0;
+        while (count >= 0 && System.nanoTime() - end < 0) {
+            socket.setSoTimeout(millis(
+                    Duration.ofNanos(end - System.nanoTime())));
+            count = in.read(bin);
+        }
+    }
+
+    /**
+     * All that is ever read from a connection is read through this buffer, and
+     * what it has read ahead stays in it.
+     */
+    // tag::Input[]
+    private static final class Input extends InputStream {
+
+        private final Socket socket;
+        private final byte[] buffer = new byte[8 * 1024];
+        private int from;
+        private int to;
+        private OptionalLong deadline = OptionalLong.empty();
+
+        Input(Socket socket) {
+            this.socket = socket;
+        }
+
+        /** Read ahead, and not yet asked for. */
+        int buffered() {
+            return to - from;
+        }
+
+        @Override
+        public int read() throws IOException {
+            return fill() ? buffer[from++] & 0xff : -1;
+        }
+
+        @Override
+        public int read(byte[] bytes, int offset, int length)
+                throws IOException {
+            Objects.checkFromIndexSize(offset, length, bytes.length);
+            if (length == 0 || !fill()) {
+                return length == 0 ? 0 : -1;
+            }
+            int count = Math.min(length, to - from);
+            System.arraycopy(buffer, from, bytes, offset, count);
+            from += count;
+            return count;
+        }
+
+        @Override
+        public int available() {
+            return buffered();
+        }
+
+        /** Waits for a byte where none is left; false at the end. */
+        boolean fill() throws IOException {
+            if (from < to) {
+                return true;
+            }
+            if (deadline.isPresent()) {
+                long left = deadline.getAsLong() - System.nanoTime();
+                if (left <= 0) {
+                    throw new SocketTimeoutException("the head took too long");
+                }
+                socket.setSoTimeout(millis(Duration.ofNanos(left)));
+            }
+            from = 0;
+            to = Math.max(0, socket.getInputStream().read(buffer));
+            return to > 0;
+        }
+        // end::Input[]
+
+        /** From now on, a limit for each single read; zero means none. */
+        void waitAtMost(Duration limit) throws IOException {
+            deadline = OptionalLong.empty();
+            socket.setSoTimeout(millis(limit));
+        }
+
+        /** From now on, one limit for all reads together; zero means none. */
+        void endAfter(Duration limit) throws IOException {
+            waitAtMost(Duration.ZERO);
+            if (!limit.isZero()) {
+                deadline = OptionalLong.of(System.nanoTime() + nanos(limit));
+            }
+        }
+
+        /** The next line without its end, of at most so many bytes. */
+        String line(int most) throws IOException {
+            var line = new StringBuilder();
+            int next = next();
+            while (next != '\n') {
+                if (line.length() >= most) {
+                    throw new BadRequestException(431, "the head is too long");
+                }
+                line.append((char) next);
+                next = next();
+            }
+            if (!line.isEmpty() && line.charAt(line.length() - 1) == '\r') {
+                line.setLength(line.length() - 1);
+            }
+            if (line.chars().anyMatch(c -> c < ' ' && c != '\t')) {
+                throw new BadRequestException(400, "a control character");
+            }
+            return line.toString();
+        }
+
+        private int next() throws IOException {
+            int next = read();
+            if (next < 0) {
+                throw new EOFException("the client has left");
+            }
+            return next;
+        }
+    }
+
+    /**
+     * Reads heads of requests, and takes no chances: what two programs may
+     * understand in two ways is refused (RFC 9112 sections 3, 5 and 6).
+     */
+    private record HeadReader(Input input, Options options) {
+
+        private static final Pattern REQUEST =
+                Pattern.compile("(\\S+) (\\S+) (HTTP/\\d\\.\\d)");
+        private static final Pattern FIELD = Pattern.compile(
+                "([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*");
+
+        Request read() throws IOException {
+            int left = options.maxHeadBytes();
+            var line = input.line(left);
+            if (line.isEmpty()) {   // one is forgiven: section 2.2
+                line = input.line(left);
+            }
+            left -= line.length();
+            var first = REQUEST.matcher(line);
+            require(first.matches(), 400, "no request line");
+            var version = first.group(3);
+            require(version.startsWith("HTTP/1."), 505, version);
+            version = version.equals("HTTP/1.0") ? version : "HTTP/1.1";
+            var headers = new ArrayList<Header>();
+            for (line = input.line(left); !line.isEmpty();
+                    line = input.line(left)) {
+                var field = FIELD.matcher(line);
+                require(field.matches(), 400, "no header field");
+                headers.add(new Header(field.group(1), field.group(2)));
+                left -= line.length() + 2;
+                require(left > 0, 431, "the head is too long");
+            }
+            long hosts = count(headers, "Host");
+            require(hosts == 1 || hosts == 0 && version.equals("HTTP/1.0"),
+                    400, "exactly one Host is needed");
+            return new Request(first.group(1), first.group(2), version,
+                    List.copyOf(headers), body(headers, version));
+        }
+
+        private Body body(List<Header> headers, String version)
+                throws IOException {
+            var lengths = values(headers, "Content-Length").toList();
+            var codings = values(headers, "Transfer-Encoding").flatMap(
+                    HijackServer::split).map(HijackServer::lower).toList();
+            boolean waits = version.equals("HTTP/1.1")
+                    && values(headers, "Expect")
+                            .anyMatch("100-continue"::equalsIgnoreCase);
+            if (!codings.isEmpty()) {
+                require(lengths.isEmpty(), 400, "two lengths of one body");
+                require(codings.getLast().equals("chunked"), 400,
+                        "a body without an end");
+                require(codings.size() == 1, 501, "only chunked is known");
+                return new Body(input, 0, true, waits, options);
+            }
+            require(lengths.size() <= 1, 400, "two lengths of one body");
+            var length = lengths.isEmpty() ? "0" : lengths.getFirst();
+            require(length.matches("\\d{1,18}"), 400, "no Content-Length");
+            long bytes = Long.parseLong(length);
+            require(bytes <= options.maxBodyBytes(), 413, "a long body");
+            return new Body(input, bytes, false, waits, options);
+        }
+
+        private static long count(List<Header> headers, String name) {
+            return values(headers, name).count();
+        }
+    }
+
+    private static void require(boolean kept, int status, String otherwise)
+            throws BadRequestException {
+        if (!kept) {
+            throw new BadRequestException(status, otherwise);
+        }
+    }
+
+    private static Stream<String> values(List<Header> headers, String name) {
+        return headers.stream().filter(h -> h.name().equalsIgnoreCase(name))
+                .map(Header::value);
+    }
+
+    private static Stream<String> split(String list) {
+        return Stream.of(list.split(",")).map(String::strip)
+                .filter(each -> !each.isEmpty());
+    }
+
+    private static String lower(String text) {
+        return text.toLowerCase(Locale.ROOT);
+    }
+
+    /** The body of one request, and not one byte more. */
+    private static final class Body extends InputStream {
+
+        private static final int MOST_TO_SKIP = 64 * 1024;
+
+        private final Input input;
+        private final Options options;
+        private final boolean chunked;
+        private boolean clientWaits;   // for "100 Continue"
+        private long left;             // of the body, or of the chunk at hand
+        private long taken;            // by chunks so far
+        private boolean ended;
+
+        Body(Input input, long length, boolean chunked, boolean clientWaits,
+                Options options) {
+            this.input = input;
+            this.options = options;
+            this.chunked = chunked;
+            this.clientWaits = clientWaits && (chunked || length > 0);
+            left = length;
+            ended = !chunked && length == 0;
+        }
+
+        @Override
+        public int read() throws IOException {
+            var one = new byte[1];
+            return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
+        }
+
+        @Override
+        public int read(byte[] bytes, int offset, int length)
+                throws IOException {
+            Objects.checkFromIndexSize(offset, length, bytes.length);
+            if (!ended && clientWaits) {
+                clientWaits = false;
+                input.socket.getOutputStream().write(
+                        latin1("HTTP/1.1 100 Continue\r\n\r\n"));
+            }
+            if (!ended && left == 0) {
+                beginChunk();
+            }
+            if (ended || length == 0) {
+                return ended ? -1 : 0;
+            }
+            int count = input.read(bytes, offset, (int) Math.min(length, left));
+            if (count < 0) {
+                throw new EOFException("the body is not whole");
+            }
+            left -= count;
+            if (left == 0) {
+                ended = !chunked;
+                require(!chunked || input.line(2).isEmpty(), 400, "a chunk");
+            }
+            return count;
+        }
+
+        private void beginChunk() throws IOException {
+            var size = input.line(256).split(";")[0].strip();
+            require(size.matches("[0-9a-fA-F]{1,15}"), 400, "a chunk's size");
+            left = Long.parseLong(size, 16);
+            taken += left;
+            require(taken <= options.maxBodyBytes(), 413, "a long body");
+            if (left == 0) {
+                int most = options.maxHeadBytes();
+                for (var line = input.line(most); !line.isEmpty();
+                        line = input.line(most)) {
+                    most -= line.length();   // a trailer: nobody asked
+                }
+                ended = true;
+            }
+        }
+
+        /** Reads to the end where that is near: false where it is not. */
+        boolean skipRest() throws IOException {
+            var bin = new byte[8 * 1024];
+            int skipped = 0;
+            while (!ended && !clientWaits && skipped <= MOST_TO_SKIP
+                    && left <= MOST_TO_SKIP) {
+                skipped += Math.max(0, read(bin));
+            }
+            return ended;
+        }
+    }
+
+    /** A header field. */
+    public record Header(String name, String value) {}
+
+    /** What a client asks. For the handler's thread. */
+    public static final class Request {
+
+        private final String method;
+        private final String target;
+        private final String version;
+        private final List<Header> headers;
+        private final Body body;
+
+        private Request(String method, String target, String version,
+                List<Header> headers, Body body) {
+            this.method = method;
+            this.target = target;
+            this.version = version;
+            this.headers = headers;
+            this.body = body;
+        }
+
+        /** As it came: {@code GET}. */
+        public String method() {
+            return method;
+        }
+
+        /** As it came: {@code /doors?lift=3}. */
+        public String target() {
+            return target;
+        }
+
+        /** The target without host and query: {@code /doors}. */
+        public String path() {
+            return target.replaceFirst("^https?://[^/?]*", "")
+                    .replaceFirst("[?].*", "");
+        }
+
+        /** {@code HTTP/1.0} or {@code HTTP/1.1}. */
+        public String version() {
+            return version;
+        }
+
+        /** All fields, in the order in which they came. */
+        public List<Header> headers() {
+            return headers;
+        }
+
+        /** The values of all fields of this name, in whatever case. */
+        public List<String> headers(String name) {
+            return values(headers, name).toList();
+        }
+
+        /** The first of them. */
+        public Optional<String> header(String name) {
+            return values(headers, name).findFirst();
+        }
+
+        /** Whether a list, {@code a, b, c}, holds this word in any case. */
+        public boolean hasToken(String header, String token) {
+            return tokens(header).stream().anyMatch(token::equalsIgnoreCase);
+        }
+
+        private List<String> tokens(String header) {
+            return values(headers, header).flatMap(HijackServer::split)
+                    .toList();
+        }
+
+        /**
+         * What comes after the head; empty where nothing does. A read waits at
+         * most idleTimeout.
+         */
+        public InputStream body() {
+            return body;
+        }
+
+        private boolean isRead() {
+            return body.ended;
+        }
+
+        /** @return false if there is so much left that it is not worth it */
+        private boolean skipRest() throws IOException {
+            return body.skipRest();
+        }
+    }
+
+    /** What has become of a response. */
+    private enum State {
+        /** Nothing yet. */
+        OPEN,
+        /** It is on its way. */
+        SENT,
+        /** There will be none: the handler has the connection. */
+        HIJACKED
+    }
+
+    /** What the client is told, at most once. For the handler's thread. */
+    public static final class Response {
+
+        private static final DateTimeFormatter DATE = DateTimeFormatter
+                .ofPattern("EEE, dd MMM yyyy HH:mm:ss 'GMT'", Locale.ENGLISH)
+                .withZone(ZoneOffset.UTC);
+
+        private final Client client;
+        private final Request request;
+        private final List<Header> headers = new ArrayList<>();
+        private State state = State.OPEN;
+        private int status = 200;
+        private boolean keepsAlive;
+
+        private Response(Client client, Request request) {
+            this.client = client;
+            this.request = request;
+        }
+
+        /** @param code 200 (the default) to 599 */
+        public Response status(int code) {
+            requireRange("code", code, 200, 599);
+            status = code;
+            return this;
+        }
+
+        /**
+         * Adds a field. The server itself adds Date and Content-Length, and
+         * "Connection: close" where it will close.
+         *
+         * @throws IllegalArgumentException for a line break in either
+         */
+        public Response header(String name, String value) {
+            if ((name + value).chars().anyMatch(c -> c < ' ' && c != '\t')) {
+                throw new IllegalArgumentException(
+                        "name and value must be one line each");
+            }
+            headers.add(new Header(name, value));
+            return this;
+        }
+
+        /** Sends text, in UTF-8. */
+        public void send(String body) throws IOException {
+            if (values(headers, "Content-Type").findAny().isEmpty()) {
+                header("Content-Type", "text/plain; charset=utf-8");
+            }
+            send(utf8(body));
+        }
+
+        /** @throws IllegalStateException if it was sent, or hijacked */
+        public void send(byte[] body) throws IOException {
+            if (state != State.OPEN) {
+                throw new IllegalStateException("it is " + state + " already");
+            }
+            boolean closes = values(headers, "Connection")
+                    .flatMap(HijackServer::split)
+                    .anyMatch("close"::equalsIgnoreCase);
+            keepsAlive = !closes && client.server.keepsAlive(request);
+            boolean hasBody = status != 204 && status != 304;
+            header("Date", DATE.format(Instant.now()));
+            if (hasBody) {
+                header("Content-Length", Integer.toString(body.length));
+            }
+            if (!keepsAlive && !closes) {
+                header("Connection", "close");
+            }
+            var head = new StringBuilder("HTTP/1.1 " + status + " "
+                    + reason(status) + "\r\n");
+            headers.forEach(h -> head.append(h.name()).append(": ")
+                    .append(h.value()).append("\r\n"));
+            var bytes = new ByteArrayOutputStream();
+            bytes.writeBytes(latin1(head + "\r\n"));
+            if (hasBody && !request.method().equals("HEAD")) {
+                bytes.writeBytes(body);
+            }
+            state = State.SENT;
+            bytes.writeTo(client.socket.getOutputStream());
+        }
+
+        /** Whether it is on its way. */
+        public boolean committed() {
+            return state == State.SENT;
+        }
+
+        /**
+         * Takes the connection. The server sends nothing on it, reads nothing
+         * from it, and does not close it when the handler returns. No answer
+         * is sent, not even a 101.
+         *
+         * @throws IllegalStateException if the response was sent, the
+         *         connection was hijacked before, or the request has a body
+         *         that was not read to its end
+         * @throws IOException "closed" if the server has closed meanwhile
+         */
+        public Hijacked hijack() throws IOException {
+            var handedOut = client.server.handOver(client, request, state);
+            state = State.HIJACKED;
+            return handedOut;
+        }
+
+        private State state() {
+            return state;
+        }
+
+        /** Whether the client was told that it may send another request. */
+        private boolean keepsAlive() {
+            return keepsAlive;
+        }
+
+        /** Tells the client that something went wrong, if it still can. */
+        private void fail(Throwable failure) {
+            if (state == State.OPEN) {
+                headers.clear();
+                header("Connection", "close");
+                try {
+                    if (failure instanceof BadRequestException e) {
+                        status(e.status).send(e.getMessage() + "\n");
+                    } else {
+                        status(500).send("");   // why, is not the client's
+                    }
+                } catch (IOException e) {
+                    // The client does not want to know.
+                }
+            }
+        }
+
+        private static String reason(int status) {
+            return switch (status) {
+                case 200 -> "OK";
+                case 400 -> "Bad Request";
+                case 404 -> "Not Found";
+                case 405 -> "Method Not Allowed";
+                case 426 -> "Upgrade Required";
+                case 500 -> "Internal Server Error";
+                default -> "";   // nobody needs it: RFC 9112 section 4
+            };
+        }
+    }
+
+    /**
+     * A connection that belongs to whoever holds this, and who has to close it.
+     * Its streams belong to it: as long as anybody holds one of the three, the
+     * connection is open. If all are dropped, the garbage collector closes it,
+     * some day.
+     */
+    // tag::Hijacked[]
+    public static final class Hijacked implements AutoCloseable {
+
+        private final Client client;
+        private final InputStream in;
+        private final OutputStream out;
+
+        private Hijacked(Client client, InputStream in) throws IOException {
+            this.client = client;
+            this.in = new In(in);
+            this.out = new Out(client.socket.getOutputStream());
+        }
+
+        /** What the client sends, first what the server had read ahead. */
+        public InputStream in() {
+            return in;
+        }
+
+        /** What the client gets, unbuffered. */
+        public OutputStream out() {
+            return out;
+        }
+
+        /** Bytes that the server had read ahead, and nobody has read since. */
+        public int buffered() {
+            return client.input.buffered();
+        }
+
+        /** For its options and addresses. Its input lacks what is buffered. */
+        public Socket socket() {
+            return client.socket;
+        }
+
+        /** Any thread may; who is blocked on a stream gets an IOException. */
+        @Override
+        public void close() {
+            client.server.end(client);
+        }
+        // end::Hijacked[]
+
+        private final class In extends FilterInputStream {
+
+            private In(InputStream in) {
+                super(in);
+            }
+
+            @Override
+            public int read() throws IOException {
+                var one = new byte[1];
+                return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
+            }
+
+            @Override
+            public int read(byte[] bytes, int offset, int length)
+                    throws IOException {
+                requireOpen();
+                try {
+                    return in.read(bytes, offset, length);
+                } finally {   // while it waits, too, somebody holds this
+                    Reference.reachabilityFence(Hijacked.this);
+                }
+            }
+
+            @Override
+            public void close() {
+                Hijacked.this.close();
+            }
+        }
+
+        private final class Out extends FilterOutputStream {
+
+            private Out(OutputStream out) {
+                super(out);
+            }
+
+            @Override
+            public void write(byte[] bytes, int offset, int length)
+                    throws IOException {
+                requireOpen();
+                try {
+                    out.write(bytes, offset, length);
+                } finally {
+                    Reference.reachabilityFence(Hijacked.this);
+                }
+            }
+
+            @Override
+            public void write(int one) throws IOException {
+                write(new byte[] {(byte) one}, 0, 1);
+            }
+
+            @Override
+            public void close() {
+                Hijacked.this.close();
+            }
+        }
+
+        private void requireOpen() throws IOException {
+            if (client.socket.isClosed()) {
+                throw new IOException("closed");
+            }
+        }
+    }
+
+    /**
+     * The limits of a server.
+     *
+     * @param maxConnections clients in HTTP at once, at least 1; one more waits
+     *                       in the backlog; hijacked ones do not count
+     * @param maxHeadBytes   of a request's head, at least 64
+     * @param maxBodyBytes   of a request's body, 0 or more
+     * @param headTimeout    for a whole head, from its first byte on; zero
+     *                       means no limit
+     * @param idleTimeout    for the wait for a request, and for each read of a
+     *                       body; zero means no limit
+     */
+    public record Options(int maxConnections, int maxHeadBytes,
+            long maxBodyBytes, Duration headTimeout, Duration idleTimeout) {
+
+        public Options {
+            requireRange("maxConnections", maxConnections, 1,
+                    Integer.MAX_VALUE);
+            requireRange("maxHeadBytes", maxHeadBytes, 64, 1 << 30);
+            requireRange("maxBodyBytes", maxBodyBytes, 0, Long.MAX_VALUE);
+            requireNotNegative("headTimeout", headTimeout);
+            requireNotNegative("idleTimeout", idleTimeout);
+        }
+
+        /** 10,000 clients, 16 KiB of head, 10 MB of body, 10 s, 1 min. */
+        public static Options defaults() {
+            return new Options(10_000, 16 * 1024, 10_000_000,
+                    Duration.ofSeconds(10), Duration.ofMinutes(1));
+        }
+
+        /** The same with another cap. */
+        public Options withMaxConnections(int maxConnections) {
+            return new Options(maxConnections, maxHeadBytes, maxBodyBytes,
+                    headTimeout, idleTimeout);
+        }
+
+        /** The same with another limit for heads. */
+        public Options withMaxHeadBytes(int maxHeadBytes) {
+            return new Options(maxConnections, maxHeadBytes, maxBodyBytes,
+                    headTimeout, idleTimeout);
+        }
+
+        /** The same with another limit for bodies. */
+        public Options withMaxBodyBytes(long maxBodyBytes) {
+            return new Options(maxConnections, maxHeadBytes, maxBodyBytes,
+                    headTimeout, idleTimeout);
+        }
+
+        /** The same with another time for a head. */
+        public Options withHeadTimeout(Duration headTimeout) {
+            return new Options(maxConnections, maxHeadBytes, maxBodyBytes,
+                    headTimeout, idleTimeout);
+        }
+
+        /** The same with another time for silence. */
+        public Options withIdleTimeout(Duration idleTimeout) {
+            return new Options(maxConnections, maxHeadBytes, maxBodyBytes,
+                    headTimeout, idleTimeout);
+        }
+    }
+
+    /**
+     * Exact while nothing happens. {@code int}: now; {@code long}: since the
+     * start.
+     *
+     * @param requests        whose heads were good
+     * @param badRequests     that were refused by the server itself
+     * @param httpConnections of which HTTP is spoken
+     * @param hijackedOpen    handed over, and not closed
+     * @param hijackedTotal   handed over
+     * @param reclaimed       handed over, dropped, and closed by the garbage
+     *                        collector
+     */
+    public record Stats(long requests, long badRequests, int httpConnections,
+            int hijackedOpen, long hijackedTotal, long reclaimed) {}
+
+    private static final class Counters {
+        final LongAdder requests = new LongAdder();
+        final LongAdder badRequests = new LongAdder();
+        final LongAdder hijackedTotal = new LongAdder();
+        final LongAdder reclaimed = new LongAdder();
+    }
+
+    private static void requireRange(String name, long value, long least,
+            long most) {
+        if (value < least || value > most) {
+            throw new IllegalArgumentException(
+                    "%s must be %d to %d, not %d"
+                            .formatted(name, least, most, value));
+        }
+    }
+
+    private static void requireNotNegative(String name, Duration value) {
+        if (Objects.requireNonNull(value, name).isNegative()) {
+            throw new IllegalArgumentException(
+                    name + " must not be negative, not " + value);
+        }
+    }
+
+    private static void closeQuietly(Closeable socket) {
+        try {
+            socket.close();
+        } catch (IOException e) {
+            // The descriptor is gone all the same: close() is not repeated.
+        }
+    }
+
+    /** For setSoTimeout, where 0 is no limit: at least 1 ms for any other. */
+    private static int millis(Duration limit) {
+        long millis = Math.ceilDiv(nanos(limit), 1_000_000L);
+        return (int) Math.min(millis, Integer.MAX_VALUE);
+    }
+
+    /** Three centuries at most, for want of bits. */
+    private static long nanos(Duration time) {
+        var most = Duration.ofNanos(Long.MAX_VALUE);
+        return time.compareTo(most) < 0 ? time.toNanos() : Long.MAX_VALUE;
+    }
+
+    private static byte[] utf8(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
+    }
+
+    private static byte[] latin1(String text) {
+        return text.getBytes(StandardCharsets.ISO_8859_1);
+    }
+
+    // The demo: a scene for each step, in their order.
+
+    private static final List<String> STEPS = List.of("Serve plain requests",
+            "Hand over the connection", "Settle who closes", "Shake hands",
+            "Read one frame", "Assemble messages", "Close both ways");
+    private static final String GET = "GET /lift/3 HTTP/1.1\r\nHost: demo\r\n";
+    private static volatile int scene;
+
+    /** No argument: the demo; {@code serve [HOST:]PORT} until Ctrl-C. */
+    public static void main(String[] args) throws Exception {
+        Thread.setDefaultUncaughtExceptionHandler((_, e) -> died(e));
+        switch (String.join(" ", args)) {
+            case "" -> demo();
+            case String verb when verb.matches("serve (\\S+:)?\\d{1,5}") ->
+                stay(verb.substring("serve ".length()));
+            default -> IO.println("""
+                    lab-407                    the demo, step by step
+                    lab-407 serve [HOST:]PORT  lift doors until Ctrl-C: / is a
+                                               page, /events a WebSocket,
+                                               /lines a protocol of its own
+                    lab-407 help               this text""");
+        }
+    }
+
+    private static void stay(String where) throws Exception {
+        scene = STEPS.size();
+        int colon = where.lastIndexOf(':');
+        var host = colon < 0 ? "127.0.0.1" : where.substring(0, colon);
+        int port = Integer.parseInt(where.substring(colon + 1));
+        try {
+            var server = start(new InetSocketAddress(host, port),
+                    new Doors(), Options.defaults());
+            IO.println("listening on " + host + ":"
+                    + server.localAddress().getPort() + ", Ctrl-C ends");
+            Thread.currentThread().join();
+        } catch (IOException | IllegalArgumentException e) {
+            IO.println("cannot listen on " + where + ": " + e.getMessage());
+            System.exit(1);
+        }
+    }
+
+    /** Who says the number of a lift moves its door, and all watchers see. */
+    private static final class Doors implements Handler {
+
+        private static final String PAGE = """
+                <!doctype html><title>Lift doors</title><pre id="log"></pre>
+                <script>
+                const log = line => document.all.log.append(line + "\\n")
+                const doors = new WebSocket(
+                    "ws://" + location.host + "/events", "doors")
+                doors.onopen = () => { doors.send("3"); doors.send("3") }
+                doors.onmessage = event => {
+                    log(event.data)
+                    if (event.data.endsWith("closes"))
+                        doors.close(1000, "seen enough")
+                }
+                doors.onclose = event => log("closed with " + event.code
+                    + (event.wasClean ? ", cleanly" : ", not cleanly"))
+                </script>
+                """;
+
+        private final Set<String> open = ConcurrentHashMap.newKeySet();
+        private final Set<WebSocket> watchers = ConcurrentHashMap.newKeySet();
+
+        @Override
+        public void handle(Request request, Response response)
+                throws IOException {
+            switch (request.path()) {
+                case "/" -> response.header("Content-Type",
+                        "text/html; charset=utf-8").send(PAGE);
+                case "/doors" -> response.send("open: " + open + "\n");
+                case "/events" -> watch(WebSocket.upgrade(request, response,
+                        Limits.defaults(), "doors"));
+                case "/lines" -> lines(response);
+                default -> response.status(404).send("no such page\n");
+            }
+        }
+
+        private void watch(WebSocket watcher) {
+            watchers.add(watcher);
+            try (watcher) {
+                while (watcher.receive() instanceof Message.Text(var lift)) {
+                    move(lift);
+                }
+            } finally {
+                watchers.remove(watcher);
+            }
+        }
+
+        private void lines(Response response) throws IOException {
+            try (var taken = response.hijack()) {
+                taken.out().write(utf8("HTTP/1.1 101 Switching Protocols\r\n"
+                        + "Upgrade: lines\r\nConnection: Upgrade\r\n\r\n"
+                        + taken.buffered() + " bytes came with the request\n"));
+                var lines = new BufferedReader(
+                        new InputStreamReader(taken.in()));
+                for (var lift = lines.readLine(); lift != null;
+                        lift = lines.readLine()) {
+                    taken.out().write(utf8(move(lift) + "\n"));
+                }
+            }
+        }
+
+        private String move(String lift) {
+            boolean opens = open.add(lift);
+            var event = "lift " + lift + (opens ? " opens" : " closes");
+            if (!opens) {
+                open.remove(lift);
+            }
+            for (var watcher : watchers) {
+                try {
+                    watcher.sendText(event);
+                } catch (IOException e) {
+                    watchers.remove(watcher);   // it has left
+                }
+            }
+            return event;
+        }
+    }
+
+    private static void demo() throws Exception {
+        IO.println("lab 407  Connection hijack");
+        scene = 1;
+        try (var server = demoServer((_, r) -> r.send("closed\n"));
+             var client = client(server)) {
+            client.getOutputStream().write(latin1((GET + "\r\n").repeat(2)
+                    + GET + "Connection: close\r\n\r\n"));
+            long answers = heard(client).lines()
+                    .filter(line -> line.startsWith("HTTP/1.1 200")).count();
+            IO.println();
+            show("3 requests in one write", answers + " answers", answers == 3);
+        }
+        scene = 2;
+        try (var server = demoServer((_, r) -> {
+            try (var taken = r.hijack()) {
+                taken.out().write(taken.in().readNBytes(9));
+            }
+        }); var client = client(server)) {
+            client.getOutputStream().write(latin1(GET + "\r\nEARLYDATA"));
+            var heard = heard(client);
+            show("9 bytes that came too early", "\"" + heard + "\"",
+                    heard.equals("EARLYDATA"));
+        }
+        whoCloses();
+        scene = 4;
+        var accept = WebSocket.acceptKey("dGhlIHNhbXBsZSBub25jZQ==");
+        show("the key of RFC 6455", accept,
+                accept.equals("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        scene = 5;
+        var frame = WebSocket.readFrame(new ByteArrayInputStream(HexFormat.of()
+                .parseHex("818537fa213d7f9f4d5158")), 125);
+        show("81 85 37 fa 21 3d 7f 9f ...", "\"" + new String(frame.payload())
+                + "\"", new String(frame.payload()).equals("Hello"));
+        jdkClient();
+        IO.println("\nall seven steps at work");
+    }
+
+    private static void whoCloses() throws Exception {
+        scene = 3;
+        try (var server = demoServer((_, r) -> {
+            r.hijack();
+            throw new IOException("this handler is broken");
+        }); var client = client(server)) {
+            client.getOutputStream().write(latin1(GET + "\r\n"));
+            var heard = heard(client);
+            show("a handler that hijacks and throws", heard.isEmpty()
+                    ? "the connection ends" : heard, heard.isEmpty());
+        }
+        try (var server = demoServer((_, r) -> r.hijack());
+             var client = client(server)) {
+            client.getOutputStream().write(latin1(GET + "\r\n"));
+            for (int i = 0; i < 100 && server.stats().reclaimed() == 0; i++) {
+                System.gc();
+                Thread.sleep(10);
+            }
+            show("one that drops it", "reclaimed: " + server.stats().reclaimed()
+                    + ", still open: " + server.stats().hijackedOpen(),
+                    server.stats().reclaimed() == 1);
+        }
+    }
+
+    private static void jdkClient() throws Exception {
+        scene = 6;
+        var told = new SynchronousQueue<String>();
+        try (var server = demoServer((q, r) -> {
+            try (var socket = WebSocket.upgrade(q, r, Limits.defaults())) {
+                var next = socket.receive();
+                while (next instanceof Message.Text(var text)) {
+                    socket.sendText(text.length() + " characters");
+                    next = socket.receive();
+                }
+                told.put(next.toString());
+            }
+        }); var http = HttpClient.newHttpClient()) {
+            var address = URI.create("ws://" + shown(server));
+            var answer = new CompletableFuture<String>();
+            var socket = http.newWebSocketBuilder().buildAsync(address,
+                    new java.net.http.WebSocket.Listener() {
+                        @Override
+                        public CompletionStage<?> onText(
+                                java.net.http.WebSocket from,
+                                CharSequence text, boolean last) {
+                            answer.complete(text.toString());
+                            return null;
+                        }
+                    }).get(2, TimeUnit.SECONDS);
+            socket.sendText("x".repeat(200_000), true);
+            try {
+                show("200,000 characters in 13 frames",
+                        answer.get(2, TimeUnit.SECONDS), true);
+                scene = 7;
+                socket.sendClose(1000, "bye");
+                var end = String.valueOf(told.poll(2, TimeUnit.SECONDS));
+                show("the client closes", end, end.contains("1000"));
+            } catch (TimeoutException e) {
+                show("200,000 characters in 13 frames", "no answer", false);
+            } finally {
+                socket.abort();
+            }
+        }
+    }
+
+    private static HijackServer demoServer(Handler handler)
+            throws IOException {
+        return start(new InetSocketAddress("127.0.0.1", 0), (q, r) -> {
+            try {
+                handler.handle(q, r);
+            } catch (UnsupportedOperationException todo) {
+                died(todo);
+                throw todo;
+            }
+        }, Options.defaults());
+    }
+
+    private static Socket client(HijackServer server) throws IOException {
+        var socket = new Socket("127.0.0.1", server.localAddress().getPort());
+        socket.setSoTimeout(1500);
+        return socket;
+    }
+
+    /** All that the client hears until the end. */
+    private static String heard(Socket client) {
+        try {
+            return new String(client.getInputStream().readAllBytes());
+        } catch (IOException e) {
+            return "no end (" + e.getMessage() + ")";
+        }
+    }
+
+    private static String shown(HijackServer server) {
+        return "127.0.0.1:" + server.localAddress().getPort();
+    }
+
+    private static void show(String what, String seen, boolean good) {
+        IO.println("  %d  %-34s %s%s".formatted(scene, what, seen,
+                good ? "" : "   <- step " + scene));
+        if (!good) {
+            next(scene, "search HijackServer.java for TODO step " + scene);
+        }
+    }
+
+    /** On any thread. The TODO of a step whose scene is to come can wait. */
+    private static void died(Throwable failure) {
+        var todo = Pattern.compile("TODO step (\\d+): .*")
+                .matcher(String.valueOf(failure.getMessage()));
+        if (!todo.matches()) {
+            failure.printStackTrace();
+        } else if (Integer.parseInt(todo.group(1)) <= scene) {
+            var place = failure.getStackTrace()[0];
+            next(Integer.parseInt(todo.group(1)), "%s\n  %s, line %d".formatted(
+                    todo.group(), place.getFileName(), place.getLineNumber()));
+        }
+    }
+
+    private static synchronized void next(int step, String where) {
+        var jbang = System.getenv().getOrDefault("WORKBOOK_JBANG", "jbang");
+        IO.println("""
+
+                next: step %d, %s
+                  %s
+                  check  %s test-407
+                  hint   %s hint 407""".formatted(
+                step, STEPS.get(step - 1), where, jbang, jbang));
+        System.out.flush();
+        Runtime.getRuntime().halt(0);
+    }
+}
