@@ -2,7 +2,6 @@
 //JAVA 25+
 //DESCRIPTION Lab 407's benchmark: WebSocket beside Java-WebSocket, plain HTTP beside the JDK's server
 //DEPS org.java-websocket:Java-WebSocket:1.6.0
-//DEPS org.slf4j:slf4j-nop:2.0.13
 //SOURCES ../../solutions/407-connection-hijack/HijackServer.java
 
 import module java.base;
@@ -105,8 +104,9 @@ public final class HijackServerBench {
     private record Child(Process process, String port) implements AutoCloseable {
 
         static Child start(String... role) throws IOException {
-            var command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp",
-                    System.getProperty("java.class.path"), HijackServerBench.class.getName()));
+            var command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                    "-Dslf4j.internal.verbosity=ERROR",   // Java-WebSocket would log, and nobody here listens
+                    "-cp", System.getProperty("java.class.path"), HijackServerBench.class.getName()));
             command.addAll(List.of(role));
             var process = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
             Runtime.getRuntime().addShutdownHook(new Thread(process::destroyForcibly));
