@@ -76,7 +76,7 @@ public final class Aot {
         prepareRunner();
         var lab = book.labs().getFirst();
         var file = Files.exists(lab.solution()) ? lab.solution() : lab.file();
-        make("grader", List.of("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"), List.of("grader.Main", "test", lab.number(), file.toString()), "");
+        make("grader", Fork.SHORT_LIVED, List.of("grader.Main", "test", lab.number(), file.toString()), "");
         prune();
         Files.deleteIfExists(book.cache().resolve("aot.lock"));
     }

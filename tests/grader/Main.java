@@ -7,7 +7,7 @@
 //DEPS org.jline:jline-terminal:3.30.6
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.19.2
 //SOURCES *.java
-//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xlog:disable
+//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmn8m -Xlog:disable
 package grader;
 
 import module java.base;
@@ -215,9 +215,16 @@ public final class Main {
     @Command(name = "ide", description = {"Writes pom.xml, which any Java IDE can open: labs, tests and kit together.",
         "The file is for you alone; git ignores it. Write it again after a lab's libraries have changed."})
     static final class Ide extends InWorkbook {
+        @Parameters(arity = "0..*", paramLabel = "LAB", description = "Numbers or names of labs. Default: all.")
+        List<String> names = List.of();
+
         @Override
         int run() throws Exception {
-            Files.writeString(book.root().resolve("pom.xml"), Pom.of(book));
+            var labs = new ArrayList<Workbook.Lab>();
+            for (var name : names) {
+                labs.add(book.lab(name));
+            }
+            Files.writeString(book.root().resolve("pom.xml"), Pom.of(labs.isEmpty() ? book.labs() : labs));
             IO.println("pom.xml is written: open this folder in your IDE as a Maven project");
             return PASSED;
         }

@@ -6,11 +6,11 @@ import module java.base;
 final class Pom {
     private Pom() {}
 
-    static String of(Workbook book) throws IOException {
+    static String of(List<Workbook.Lab> labs) throws IOException {
         var libraries = new TreeSet<String>();
         var labFolders = new ArrayList<String>();
         var testFolders = new ArrayList<>(List.of("tests/kit"));
-        for (var lab : book.labs()) {
+        for (var lab : labs) {
             labFolders.add("labs/" + lab.slug());
             testFolders.add("tests/" + lab.slug());
             libraries.addAll(Deps.deps(lab.skeleton()));

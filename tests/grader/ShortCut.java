@@ -15,8 +15,10 @@ record ShortCut(Workbook book, List<Path> jars, Path aot) {
     /** A shell fragment: it sets {@code command}, if java and all jars are still there. */
     void write() throws IOException {
         var file = book.cache().resolve("command");
-        var command = Stream.of(Fork.java(), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:disable", "-XX:AOTCache=" + aot,
-                "-cp", System.getProperty("java.class.path"), "grader.Main").map(ShortCut::quoted).collect(Collectors.joining(" "));
+        var words = new ArrayList<>(List.of(Fork.java()));
+        words.addAll(Fork.SHORT_LIVED);
+        words.addAll(List.of("-XX:AOTCache=" + aot, "-cp", System.getProperty("java.class.path"), "grader.Main"));
+        var command = words.stream().map(ShortCut::quoted).collect(Collectors.joining(" "));
         var here = jars.stream().map(jar -> " && [ -r " + quoted(jar.toString()) + " ]").collect(Collectors.joining());
         var text = "[ -x " + quoted(Fork.java()) + " ]" + here + " && command=" + quoted(command) + "\n";
         // Written anew each time: the launcher trusts it only while it is newer than every source.
