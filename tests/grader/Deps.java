@@ -4,6 +4,8 @@ import module java.base;
 
 /** Class paths of labs: JBang is asked once for each set of {@code //DEPS} lines, and fetches what is missing. */
 public final class Deps {
+    static final String FETCHING = "fetching libraries (once): ";
+
     private static final Duration PATIENCE = Duration.ofMinutes(10);
 
     private final Workbook book;
@@ -45,7 +47,7 @@ public final class Deps {
     }
 
     private String askJBang(Set<String> names, Path dir) throws IOException {
-        System.err.println("fetching libraries (once): " + String.join(" ", names));
+        System.err.println(FETCHING + String.join(" ", names));
         var script = Files.writeString(dir.resolve("Deps.java"),
                 "//JAVA 25+\n" + names.stream().map(name -> "//DEPS " + name + "\n").collect(Collectors.joining()) + "class Deps {}\n");
         var log = dir.resolve("log");

@@ -142,7 +142,7 @@ public final class Transcript {
                 Stream.of(line.substring(0, line.length() - END.length())).filter(rest -> !rest.isEmpty()).forEach(lines::add);
                 return lines;
             }
-            if (!line.startsWith("[jbang] ")) {   // a first build is nothing to show
+            if (!line.startsWith("[jbang] ") && !line.startsWith(Deps.FETCHING)) {   // a first run is nothing to show
                 lines.add(line.stripTrailing());
             }
         }
