@@ -350,6 +350,8 @@ class HijackServerTest {
     class Hand_over_the_connection {
 
         private static final String BUFFER = "the server has read ahead: hand out client.input, not the socket's own stream";
+        private static final String LOOP_ENDS =
+                "the server still reads: its loop ends when the connection was handed over";
 
         @Test
         void the_handler_talks_to_the_client_itself() throws Exception {
@@ -427,7 +429,8 @@ class HijackServerTest {
             client.play("leave() does not close what was handed over, and nobody answers for it", silence(millis(100)));
             hijacked.out().write(bytes("still mine\n"));
             client.play("", receive("still mine\n"), send("yours\n"));
-            Check.equal("yours\n", read(hijacked, 6), "what another thread reads after the handler has returned", "");
+            Check.equal("yours\n", read(hijacked, 6), "what another thread reads after the handler has returned",
+                    LOOP_ENDS);
         }
 
         @Test
@@ -437,10 +440,9 @@ class HijackServerTest {
             var server = serve((request, response) -> taken.complete(response.hijack()), PLAIN);
             var client = client(server, "client").play("", send(get("/")));
             var hijacked = closeLater(Await.value(taken, "that the handler has the connection", ""));
-            client.play("the loop ends when the connection was handed over", send(get("/none")), silence(millis(100)));
-            Check.equal(get("/none"), read(hijacked, get("/none").length()), "what the handler's side reads",
-                    "the loop ends when the connection was handed over");
-            Check.equal(1L, server.stats().requests(), "stats().requests()", "the loop still reads requests");
+            client.play(LOOP_ENDS, send(get("/none")), silence(millis(100)));
+            Check.equal(get("/none"), read(hijacked, get("/none").length()), "what the handler's side reads", LOOP_ENDS);
+            Check.equal(1L, server.stats().requests(), "stats().requests()", LOOP_ENDS);
         }
 
         @Test
