@@ -413,7 +413,8 @@ public final class HttpTransport {
             if (absolute != null) {
                 return url(absolute);
             }
-            var bare = value.replaceFirst("#.*", "");
+            var bare = value.replaceFirst("#.*", "")
+                    .replaceFirst("^//[^/?]*@", "//");
             int query = bare.indexOf('?') + 1;
             return query == 0 ? bare : bare.substring(0, query)
                     + pairs(bare.substring(query));

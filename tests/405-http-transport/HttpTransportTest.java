@@ -838,10 +838,11 @@ class HttpTransportTest {
         void a_redirect_may_carry_secrets() throws Exception {
             // rejects: a log that knows secrets in its own URL alone
             var targets = new ArrayDeque<>(List.of("/a?token=x&page=1#token=y", "http://anna:pw@127.0.0.1:1/?token=x",
-                    "?Token=x", "/b#c"));
+                    "?Token=x", "/b#c", "//anna:pw@127.0.0.1:1/c?token=x"));
             var server = Server.plain(request -> new MockResponse.Builder().code(200)
                     .addHeader("Location", targets.poll()).build());
-            for (var shown : List.of("/a?token=██&page=1", "http://127.0.0.1:1/?token=██", "?Token=██", "/b")) {
+            for (var shown : List.of("/a?token=██&page=1", "http://127.0.0.1:1/?token=██", "?Token=██", "/b",
+                    "//127.0.0.1:1/c?token=██")) {
                 call(logging(HIDING), new Request.Builder().url(server.url("/"))
                         .header("Referer", "http://anna:pw@127.0.0.1/x?token=y").build());
                 Check.equal(List.of(shown), told.last().responseHeaders().get("Location"), "Location",
@@ -1205,6 +1206,11 @@ class HttpTransportTest {
             Check.fails(ConnectException.class, () -> nobody.connect(InetSocketAddress.createUnresolved("x.test", 1)),
                     "a proxy where nobody listens", "");
             Check.that(nobody.isClosed(), "a socket that is closed, but it is open", "close it on any failure");
+            var long256 = closeLater(factory(proxy, NONE, true).createSocket());
+            Check.fails(IllegalArgumentException.class, () -> long256.connect(
+                    InetSocketAddress.createUnresolved("x".repeat(256), 1)), "a name of 256 bytes", "");
+            Check.that(long256.isClosed(), "a socket that is closed, but it is open",
+                    "close it on any failure: a name that is too long is one as well");
         }
 
         @Test
