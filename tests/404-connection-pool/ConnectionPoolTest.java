@@ -51,6 +51,8 @@ class ConnectionPoolTest {
 
     private final FakeClock clock = new FakeClock();
     private final Lines lines = new Lines();
+    /** All leases, and the calls that get some: one to which nobody refers is reclaimed, whenever the collector likes. */
+    private final List<Object> held = Collections.synchronizedList(new ArrayList<>());
 
     @Step(value = 1, title = "Borrow and return")
     class Borrow_and_return {
@@ -584,11 +586,13 @@ class ConnectionPoolTest {
                 Thread.sleep(30);   // longer than the borrower has
                 return false;
             };
-            checkIs(4, pool.borrow(Duration.ofMillis(20)).get(), "what borrow(20 ms) gets when the check of the first "
+            var lease = pool.borrow(Duration.ofMillis(20));
+            checkIs(4, lease.get(), "what borrow(20 ms) gets when the check of the first "
                     + "idle one says no after 30 ms", "the time is over: make a new one, in the place of the first");
             Check.equal("[#3]", lines.checked.toString(), "connections checked", "the time was over after the first: "
                     + "look at the deadline before you take the next one");
             Check.equal(2, pool.stats().idle(), "stats().idle()", "nobody has looked at the other two");
+            close(lease);
         }
 
         @Test
@@ -1086,12 +1090,11 @@ class ConnectionPoolTest {
         @Test
         void a_lease_that_was_closed_is_not_reclaimed() throws Exception {   // rejects: an action that asks nobody
             var pool = pool(plain());
-            close(borrow(pool));
-            borrow(pool).invalidate();
-            var kept = borrow(pool);
-            close(kept);
+            close(forgetful(pool));
+            forgetful(pool).invalidate();
+            close(forgetful(pool));
             forgetful(pool);
-            borrow(pool);   // and this one is forgotten, too
+            forgetful(pool);
             collect(pool, 2);
             forgetful(pool);
             collect(pool, 3);   // in their order: whatever was garbage before has had its turn
@@ -1324,13 +1327,14 @@ class ConnectionPoolTest {
     }
 
     /** From a pool that can lend without waiting. */
-    private static ConnectionPool.Lease<Line> borrow(ConnectionPool<Line> pool) throws Exception {
+    private ConnectionPool.Lease<Line> borrow(ConnectionPool<Line> pool) throws Exception {
         return borrow(pool, "one is idle, or a place is free");
     }
 
-    private static ConnectionPool.Lease<Line> borrow(ConnectionPool<Line> pool, String likely) throws Exception {
+    private ConnectionPool.Lease<Line> borrow(ConnectionPool<Line> pool, String likely) throws Exception {
         try {
             var lease = pool.borrow(AT_ONCE);
+            held.add(lease);
             History.note("borrowed " + lease.get());
             return lease;
         } catch (ConnectionPool.PoolTimeoutException e) {
@@ -1339,16 +1343,19 @@ class ConnectionPoolTest {
     }
 
     /** From a pool that may have to look at several connections before it lends one. */
-    private static ConnectionPool.Lease<Line> borrowInTime(ConnectionPool<Line> pool) throws Exception {
+    private ConnectionPool.Lease<Line> borrowInTime(ConnectionPool<Line> pool) throws Exception {
         var lease = pool.borrow(Patience.duration());
+        held.add(lease);
         History.note("borrowed " + lease.get());
         return lease;
     }
 
     /** Empty where nothing is to be had at once. */
-    private static Optional<ConnectionPool.Lease<Line>> tried(ConnectionPool<Line> pool) throws Exception {
+    private Optional<ConnectionPool.Lease<Line>> tried(ConnectionPool<Line> pool) throws Exception {
         try {
-            return Optional.of(pool.borrow(AT_ONCE));
+            var lease = pool.borrow(AT_ONCE);
+            held.add(lease);
+            return Optional.of(lease);
         } catch (ConnectionPool.PoolTimeoutException e) {
             return Optional.empty();
         }
@@ -1367,7 +1374,7 @@ class ConnectionPoolTest {
     }
 
     /** Somebody who borrows, when he waits as the n-th one. */
-    private static Asked<ConnectionPool.Lease<Line>> waiter(ConnectionPool<Line> pool, int number)
+    private Asked<ConnectionPool.Lease<Line>> waiter(ConnectionPool<Line> pool, int number)
             throws Exception {
         var waiting = asked(() -> pool.borrow(LONG));
         awaitQueue(pool, number, waiting);
@@ -1380,7 +1387,7 @@ class ConnectionPoolTest {
     }
 
     /** Until so many wait, or the one who was to wait does not. */
-    private static void awaitQueue(ConnectionPool<Line> pool, int length, Asked<?> last) throws Exception {
+    private void awaitQueue(ConnectionPool<Line> pool, int length, Asked<?> last) throws Exception {
         var queue = asked(() -> {
             while (pool.stats().waiting() != length && !last.outcome().isDone()) {
                 Thread.sleep(Duration.ofNanos(50_000));   // between two looks
@@ -1420,12 +1427,14 @@ class ConnectionPoolTest {
         }
     }
 
-    private static <T> Asked<T> asked(Callable<T> code) {
-        return Asked.on(code);
+    private <T> Asked<T> asked(Callable<T> code) {
+        var asked = Asked.on(code);
+        held.add(asked);
+        return asked;
     }
 
     /** Many threads that do the same at once, until all have ended. */
-    private static void crowd(int size, Check.Code code) throws Exception {
+    private void crowd(int size, Check.Code code) throws Exception {
         var members = new ArrayList<Asked<Void>>();
         for (int i = 0; i < size; i++) {
             members.add(asked(() -> {
