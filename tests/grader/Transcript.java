@@ -6,12 +6,14 @@ import module java.base;
  * A recorded terminal session, and at the same time the script to record it again: lines that begin with {@code $ } are commands,
  * the lines below each are what it printed. All commands of a file run in one shell; one that ends in {@code &} runs on beside
  * the next, and is ended with the session. Ports 4001 to 4099 stand for free ports: they are replaced when the commands run and
- * put back in what they print. Lines at the top that begin with {@code # } are kept.
+ * put back in what they print. Lines at the top that begin with {@code # } are kept; one of them may say that verify runs it again.
  */
 public final class Transcript {
     private static final Pattern PORT = Pattern.compile("\\b40(?!00)\\d\\d\\b");
     private static final Pattern OURS = Pattern.compile("jbang (lab|solution|test)-\\d+( [\\w/. -]*)?");
     private static final Duration LONGEST = Duration.ofMinutes(10);
+    private static final Duration LONGEST_AGAIN = Duration.ofMinutes(3);
+    private static final Pattern AGAIN = Pattern.compile("# jbang verify runs it again, with (.*)");
     /** Marks the end of one command's output. */
     private static final String END = "(end of the command)";
 
@@ -79,19 +81,24 @@ public final class Transcript {
         return commands.stream().allMatch(command -> OURS.matcher(command.line()).matches());
     }
 
+    /** With what verify runs a transcript of other people's programs again: their names, and perhaps «root». Empty: it does not. */
+    public List<String> runAgainWith() {
+        return head.stream().map(AGAIN::matcher).filter(Matcher::matches).flatMap(line -> Stream.of(line.group(1).split(", "))).toList();
+    }
+
     /** Some command looks at a learner's own file. */
     public boolean readsLabs() {
         return commands.stream().anyMatch(command -> command.line().matches("jbang (lab|test)-\\d+"));
     }
 
     void record() throws IOException, InterruptedException {
-        Files.write(file, run());
+        Files.write(file, run(LONGEST));
     }
 
     /** What differs between the file and a run of now; empty when nothing does. */
     public Optional<String> difference() throws IOException, InterruptedException {
         var before = Files.readAllLines(file).stream().map(Transcript::masked).toList();
-        var now = run().stream().map(Transcript::masked).toList();
+        var now = run(LONGEST_AGAIN).stream().map(Transcript::masked).toList();
         for (int i = 0; i < Math.max(before.size(), now.size()); i++) {
             var was = i < before.size() ? before.get(i) : "(nothing)";
             var is = i < now.size() ? now.get(i) : "(nothing)";
@@ -109,11 +116,11 @@ public final class Transcript {
                 .replaceAll(" +", " ");
     }
 
-    private List<String> run() throws IOException, InterruptedException {
+    private List<String> run(Duration longest) throws IOException, InterruptedException {
         var ports = freePorts();
         var lines = new ArrayList<>(head);
         var shell = shell();
-        var killer = Thread.ofVirtual().start(() -> endAfter(shell, LONGEST));
+        var killer = Thread.ofVirtual().start(() -> endAfter(shell, longest));
         try (var in = new PrintStream(shell.getOutputStream(), true, StandardCharsets.UTF_8);
              var out = new BufferedReader(new InputStreamReader(shell.getInputStream(), StandardCharsets.UTF_8))) {
             for (var command : commands) {

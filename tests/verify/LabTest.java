@@ -117,7 +117,7 @@ class LabTest {
     void with_nothing_written_every_test_fails_by_a_todo() throws IOException {
         for (var step : check(skeleton.withSteps(0), order(0, Integer.MAX_VALUE, step -> false)).steps()) {
             for (var test : step.tests()) {
-                assertTrue(test.message().startsWith("TODO step "), "step %d, %s: %s %s".formatted(step.step().number(), test.test().title(), test.status(), test.message()));
+                assertTrue(test.status() == Status.SKIPPED || test.message().startsWith("TODO step "), "step %d, %s: %s %s".formatted(step.step().number(), test.test().title(), test.status(), test.message()));
             }
         }
     }
@@ -172,10 +172,16 @@ class LabTest {
         try (var own = new Checker(Scope.book())) {
             var wrong = source(mistake.applied(skeleton.withSteps(skeleton.steps())));
             var verdict = own.check(wrong, order(mistake.step() - 1, mistake.step(), step -> true), new CheckListener() {});
+            boolean isTold = story(verdict).contains(mistake.says());
+            assumeTrue(isTold || !hasSkipped(verdict.steps().get(mistake.step() - 1)), "a test that may tell it is skipped on this machine");
             var failed = verdict.steps().stream().filter(step -> step.status() == Status.FAIL).map(step -> step.step().number()).toList();
             assertEquals(List.of(mistake.step()), failed, () -> story(verdict));
-            assertTrue(story(verdict).contains(mistake.says()), () -> "it should be told «" + mistake.says() + "»\n" + story(verdict));
+            assertTrue(isTold, () -> "it should be told «" + mistake.says() + "»\n" + story(verdict));
         }
+    }
+
+    private static boolean hasSkipped(Verdict.StepResult step) {
+        return step.tests().stream().anyMatch(test -> test.status() == Status.SKIPPED);
     }
 
     @Test

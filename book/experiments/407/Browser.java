@@ -22,8 +22,11 @@ public class Browser {
                 .redirectErrorStream(true).start();
         try {
             var line = chromium.inputReader().readLine();
-            while (!line.startsWith("DevTools listening on ")) {
+            while (line != null && !line.startsWith("DevTools listening")) {
                 line = chromium.inputReader().readLine();
+            }
+            if (line == null) {
+                throw new IOException("Chromium did not start");
             }
             var page = page(line.replaceFirst(".*(ws://[^/]*).*", "$1"));
             var log = page.text();
