@@ -31,7 +31,7 @@ final class Report implements TestExecutionListener, AutoCloseable {
     public synchronized void executionFinished(TestIdentifier test, TestExecutionResult result) {
         var seconds = (System.nanoTime() - starts.get(test.getUniqueId())) / 1e9;
         if (result.getStatus() == Status.ABORTED) {
-            skip(test, result.getThrowable().map(Throwable::getMessage).orElse(""));
+            skip(test, result.getThrowable().map(Throwable::getMessage).orElse("").replaceFirst("^Assumption failed: ", ""));
         } else if (result.getStatus() == Status.FAILED) {
             var failure = result.getThrowable().orElseThrow();
             failures.add(place(test));
