@@ -14,6 +14,8 @@ public final class Transcript {
     private static final Duration LONGEST = Duration.ofMinutes(10);
     private static final Duration LONGEST_AGAIN = Duration.ofMinutes(3);
     private static final Pattern AGAIN = Pattern.compile("# jbang verify runs it again, with (.*)");
+    /** What a first run says, and every JVM where JAVA_TOOL_OPTIONS is set. */
+    private static final List<String> NOT_SHOWN = List.of("[jbang] ", Deps.FETCHING, "Picked up JAVA_TOOL_OPTIONS");
     /** Marks the end of one command's output. */
     private static final String END = "(end of the command)";
 
@@ -149,7 +151,7 @@ public final class Transcript {
                 Stream.of(line.substring(0, line.length() - END.length())).filter(rest -> !rest.isEmpty()).forEach(lines::add);
                 return lines;
             }
-            if (!line.startsWith("[jbang] ") && !line.startsWith(Deps.FETCHING)) {   // a first run is nothing to show
+            if (NOT_SHOWN.stream().noneMatch(line::startsWith)) {
                 lines.add(line.stripTrailing());
             }
         }
