@@ -25,6 +25,8 @@ public final class Leaks implements InvocationInterceptor {
 
     /** Whoever has left something behind once in a step mostly does it in each of its tests. */
     private static final Duration AGAIN = Duration.ofMillis(200);
+    /** In milliseconds. To look more often makes garbage, and the collector would close what was forgotten. */
+    private static final long SELDOM = 250;
     private static final Path DESCRIPTORS = Path.of("/proc/self/fd");
 
     static {
@@ -50,6 +52,7 @@ public final class Leaks implements InvocationInterceptor {
     private static void check(long firstThread, Set<String> before) throws InterruptedException {
         long start = System.nanoTime();
         var limit = Patience.isWorn() ? AGAIN : Patience.duration();
+        long pause = 1;
         for (var left = left(firstThread, before); !left.isEmpty(); left = left(firstThread, before)) {
             if (System.nanoTime() - start > limit.toNanos()) {
                 var failure = History.fail("expected nothing left when everything is closed, still there:\n  "
@@ -58,7 +61,8 @@ public final class Leaks implements InvocationInterceptor {
                 Patience.ranOut();
                 throw failure;
             }
-            Thread.sleep(2);
+            Thread.sleep(pause);
+            pause = Math.min(2 * pause, SELDOM);
         }
     }
 
