@@ -55,6 +55,7 @@ import kit.Expectation;
 import kit.FakeClock;
 import kit.History;
 import kit.Lab;
+import kit.Leaks;
 import kit.Patience;
 import kit.Peer;
 import kit.Step;
@@ -108,10 +109,12 @@ class TcpServerTest {
 
         @Test
         void a_taken_port_is_a_BindException() throws IOException {
-            // and, by the check for leaks, leaves nothing open
             var taken = serve(c -> {}, PLAIN).localAddress();
+            int open = Leaks.openSockets();
             Check.fails(BindException.class, () -> serve(taken, c -> {}, PLAIN), "start() on a taken port",
                     "bind() says so by itself: let its exception pass");
+            Check.equal(open, Leaks.openSockets(), "the sockets open after a start() that has failed",
+                    "close the listener before you pass the exception on");
         }
 
         @Test
@@ -595,6 +598,8 @@ class TcpServerTest {
             }
             client(server, "client 4").play(BUSY, receive("busy\n"), end());
             Check.equal(1L, server.stats().rejected(), "stats().rejected()", "count each client that is sent away");
+            Await.until(() -> server.stats().accepted() == 4, "that stats().accepted() becomes 4",
+                    "who is rejected was accepted first: accept() has returned him");
             Check.equal(3, server.stats().active(), "stats().active()", "who is rejected is not served");
             Check.equal(3, server.stats().peak(), "stats().peak()", "who is rejected is not served");
         }

@@ -76,6 +76,11 @@ public final class Leaks implements InvocationInterceptor {
         return left;
     }
 
+    /** How many sockets this process has open; 0 where the system does not tell. */
+    public static int openSockets() {
+        return sockets().size();
+    }
+
     /** The sockets of this process by inode; none where the system does not tell. */
     private static Set<String> sockets() {
         var sockets = new HashSet<String>();
