@@ -10,7 +10,7 @@ import grader.Workbook;
  * A known wrong answer: a patch against the solution without its tags, under a head that says what it gets wrong.
  *
  * @param step the step that must reject it
- * @param says words that the failure's message must hold
+ * @param says words that the failure's message must hold; between « | » stand those of several tests, where luck decides which one tells
  */
 record Mistake(String name, String misconception, int step, String says, List<String> patch) {
     static List<Mistake> of(Workbook.Lab lab) throws IOException {
@@ -28,6 +28,10 @@ record Mistake(String name, String misconception, int step, String says, List<St
     private static String head(List<String> lines, String key, Path file) {
         return lines.stream().filter(line -> line.startsWith(key)).findFirst()
                 .orElseThrow(() -> new AssertionError(file.getFileName() + " has no line «" + key + "…»")).substring(key.length()).strip();
+    }
+
+    boolean isToldIn(String message) {
+        return Stream.of(says.split(" \\| ")).anyMatch(message::contains);
     }
 
     /** Lines may have moved, but what the patch replaces must still be there. */
