@@ -5,13 +5,13 @@ import module java.base;
 import org.opentest4j.TestAbortedException;
 
 /** Failures in a learner's words: no class of a framework, no frame but the learner's own. */
-final class Explain {
+public final class Explain {
     private static final int MOST_FRAMES = 3;
     private static final int MOST_CHARACTERS = 8_000;
 
     private Explain() {}
 
-    static String message(Throwable failure) {
+    public static String message(Throwable failure) {
         var text = failure == null ? "" : words(root(failure));
         return text.length() <= MOST_CHARACTERS ? text : text.substring(0, MOST_CHARACTERS) + "\n(and more)";
     }

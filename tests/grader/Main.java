@@ -220,11 +220,7 @@ public final class Main {
 
         @Override
         int run() throws Exception {
-            var labs = new ArrayList<Workbook.Lab>();
-            for (var name : names) {
-                labs.add(book.lab(name));
-            }
-            Files.writeString(book.root().resolve("pom.xml"), Pom.of(labs.isEmpty() ? book.labs() : labs));
+            Files.writeString(book.root().resolve("pom.xml"), Pom.of(book.labs(names)));
             IO.println("pom.xml is written: open this folder in your IDE as a Maven project");
             return PASSED;
         }

@@ -123,6 +123,15 @@ public record Workbook(Path root, Path state) {
                 .orElseThrow(() -> new Trouble("there is no lab " + asked + " here; jbang progress lists the labs"));
     }
 
+    /** The labs of these numbers or slugs, in this order; all labs where none is named. */
+    public List<Lab> labs(List<String> asked) throws IOException {
+        var found = new ArrayList<Lab>();
+        for (var each : asked) {
+            found.add(lab(each));
+        }
+        return asked.isEmpty() ? labs() : found;
+    }
+
     private Lab bySlug(String slug) {
         try (var files = Files.list(root.resolve("tests", slug))) {
             var test = files.map(file -> file.getFileName().toString()).filter(name -> name.endsWith("Test.java"))

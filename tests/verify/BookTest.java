@@ -67,7 +67,6 @@ class BookTest {
     }
 
     private static boolean isHere(String need) {
-        return need.equals("root") ? System.getProperty("user.name").equals("root")
-                : Stream.of(System.getenv("PATH").split(File.pathSeparator)).anyMatch(dir -> Files.isExecutable(Path.of(dir, need)));
+        return need.equals("root") ? System.getProperty("user.name").equals("root") : Commands.onPath(need).isPresent();
     }
 }

@@ -26,6 +26,11 @@ final class Commands {
         return run(Scope.root(), environment, command.toArray(String[]::new));
     }
 
+    /** Where a program of this name is. */
+    static Optional<Path> onPath(String program) {
+        return Stream.of(System.getenv("PATH").split(File.pathSeparator)).map(dir -> Path.of(dir, program)).filter(Files::isExecutable).findFirst();
+    }
+
     /** A value of "" takes a variable out of the environment. */
     static Ended run(Path folder, Map<String, String> environment, String... command) throws IOException, InterruptedException {
         var output = Files.createTempFile("verify", ".out");

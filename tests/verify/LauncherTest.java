@@ -23,17 +23,13 @@ class LauncherTest {
         bin = Files.createDirectory(folder.resolve("bin"));
         cache = folder.resolve("cache");
         for (var tool : List.of("sh", "sed", "readlink", "dirname", "mkdir", "mktemp", "mv", "rm", "sha256sum", "tar", "cat", "sort", "head")) {
-            Files.createSymbolicLink(bin.resolve(tool), onPath(tool));
+            Files.createSymbolicLink(bin.resolve(tool), Commands.onPath(tool).orElseThrow());
         }
     }
 
     @AfterEach
     void close() throws IOException {
         Folders.delete(folder);
-    }
-
-    private static Path onPath(String tool) {
-        return Stream.of(System.getenv("PATH").split(File.pathSeparator)).map(dir -> Path.of(dir, tool)).filter(Files::isExecutable).findFirst().orElseThrow();
     }
 
     private void stub(String name, String script) throws IOException {

@@ -2,6 +2,7 @@ package verify;
 
 import module java.base;
 
+import grader.Explain;
 import org.junit.platform.engine.TestExecutionResult;
 import org.junit.platform.engine.TestExecutionResult.Status;
 import org.junit.platform.launcher.TestExecutionListener;
@@ -31,7 +32,7 @@ final class Report implements TestExecutionListener, AutoCloseable {
     public synchronized void executionFinished(TestIdentifier test, TestExecutionResult result) {
         var seconds = (System.nanoTime() - starts.get(test.getUniqueId())) / 1e9;
         if (result.getStatus() == Status.ABORTED) {
-            skip(test, result.getThrowable().map(Throwable::getMessage).orElse("").replaceFirst("^Assumption failed: ", ""));
+            skip(test, Explain.message(result.getThrowable().orElse(null)));
         } else if (result.getStatus() == Status.FAILED) {
             var failure = result.getThrowable().orElseThrow();
             failures.add(place(test));

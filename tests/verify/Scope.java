@@ -15,11 +15,7 @@ final class Scope {
     static void set(List<String> names, int times) throws IOException {
         book = Workbook.find();
         repeat = times;
-        var found = new ArrayList<Workbook.Lab>();
-        for (var name : names) {
-            found.add(book.lab(name));
-        }
-        labs = names.isEmpty() ? book.labs() : found;
+        labs = book.labs(names);
     }
 
     static Workbook book() {
