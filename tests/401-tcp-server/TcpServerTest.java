@@ -11,12 +11,12 @@ import static kit.Action.send;
 import static kit.Action.sendJunk;
 import static kit.Action.sendSingly;
 import static kit.Action.sendSplit;
-import static kit.Background.closeLater;
 import static kit.Expectation.end;
 import static kit.Expectation.gone;
 import static kit.Expectation.receive;
 import static kit.Expectation.silence;
 import static kit.Expectation.take;
+import static kit.TestLifecycle.closeLater;
 
 import java.io.BufferedReader;
 import java.io.ByteArrayOutputStream;
@@ -55,7 +55,7 @@ import kit.Expectation;
 import kit.FakeClock;
 import kit.History;
 import kit.Lab;
-import kit.Leaks;
+import kit.LeakCheck;
 import kit.Patience;
 import kit.Peer;
 import kit.Step;
@@ -110,10 +110,10 @@ class TcpServerTest {
         @Test
         void a_taken_port_is_a_BindException() throws IOException {
             var taken = serve(c -> {}, PLAIN).localAddress();
-            int open = Leaks.openSockets();
+            int open = LeakCheck.openSockets();
             Check.fails(BindException.class, () -> serve(taken, c -> {}, PLAIN), "start() on a taken port",
                     "bind() says so by itself: let its exception pass");
-            Check.equal(open, Leaks.openSockets(), "the sockets open after a start() that has failed",
+            Check.equal(open, LeakCheck.openSockets(), "the sockets open after a start() that has failed",
                     "close the listener before you pass the exception on");
         }
 

@@ -4,11 +4,11 @@
 //SOURCES ../../labs/402-udp-client/StatsdClient.java
 //SOURCES ../kit/*.java
 
-import static kit.Background.closeLater;
-import static kit.FaultyUdp.Fate.FAILS;
-import static kit.FaultyUdp.Fate.FULL;
-import static kit.FaultyUdp.Fate.HELD;
-import static kit.FaultyUdp.Fate.REFUSED;
+import static kit.ScriptedChannel.Fate.FAILS;
+import static kit.ScriptedChannel.Fate.FULL;
+import static kit.ScriptedChannel.Fate.HELD;
+import static kit.ScriptedChannel.Fate.REFUSED;
+import static kit.TestLifecycle.closeLater;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.BufferedReader;
@@ -54,11 +54,11 @@ import kit.Await;
 import kit.Bytes;
 import kit.Check;
 import kit.FakeTiming;
-import kit.FaultyUdp;
 import kit.History;
 import kit.Lab;
+import kit.ScriptedChannel;
 import kit.Step;
-import kit.Udp;
+import kit.UdpSink;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -82,7 +82,7 @@ class StatsdClientTest {
 
         @Test
         void connecting_and_closing_send_nothing() throws Exception {   // rejects: a probe, an empty datagram
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             client(agent, BY_HAND).close();
             agent.expectNothing("connect() of UDP is no handshake: send nothing");
         }
@@ -90,7 +90,7 @@ class StatsdClientTest {
         @Test
         void the_client_has_an_address_of_its_own() throws Exception {
             // rejects: a channel that is neither connected nor bound
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var one = client(agent, BY_HAND).localAddress();
             var other = client(agent, BY_HAND).localAddress();
             for (var address : Arrays.asList(one, other)) {
@@ -104,7 +104,7 @@ class StatsdClientTest {
 
         @Test
         void strangers_are_kept_out() throws Exception {   // rejects: a channel that is bound, but not connected
-            var client = client(Udp.sink("agent"), BY_HAND);
+            var client = client(UdpSink.open("agent"), BY_HAND);
             assumeReports();
             try (var stranger = DatagramChannel.open()) {
                 stranger.connect(new InetSocketAddress("127.0.0.1", client.localAddress().getPort()));
@@ -153,7 +153,7 @@ class StatsdClientTest {
 
         @Test
         void closing_twice_is_as_good_as_once() throws Exception {
-            var client = client(Udp.sink("agent"), BY_HAND);
+            var client = client(UdpSink.open("agent"), BY_HAND);
             client.close();
             client.close();
         }
@@ -313,14 +313,14 @@ class StatsdClientTest {
 
         @Test
         void a_metric_is_a_datagram() throws Exception {   // rejects: a line feed at the end
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             send(client(agent, BY_HAND), "count a page view", c -> c.count("page.views", 1));
             agent.expect("page.views:1|c", "write() what encode() made, and nothing more");
         }
 
         @Test
         void every_kind_of_metric_arrives() throws Exception {
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND.withChance(() -> 0));
             var likely = "each metric is one datagram, the two lines of a negative gauge as well";
             send(client, "count", c -> c.count("a", 2));
@@ -341,7 +341,7 @@ class StatsdClientTest {
 
         @Test
         void all_packets_come_from_one_address() throws Exception {   // rejects: a socket for each metric
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND);
             for (int i = 1; i <= 3; i++) {
                 view(client);
@@ -352,14 +352,14 @@ class StatsdClientTest {
 
         @Test
         void an_agent_on_IPv6_is_reached() throws Exception {
-            var agent = Udp.sink("agent", new InetSocketAddress(hasIpv6() ? "::1" : "127.0.0.1", 0));
+            var agent = UdpSink.open("agent", new InetSocketAddress(hasIpv6() ? "::1" : "127.0.0.1", 0));
             view(client(agent, BY_HAND));
             agent.expect("page.views:1|c", "the channel knows where to: write() to it");
         }
 
         @Test
         void what_was_sent_is_counted() throws Exception {
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND);
             view(client);
             view(client);
@@ -371,7 +371,7 @@ class StatsdClientTest {
 
         @Test
         void a_thousand_packets_arrive_in_order() throws Exception {
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND);
             for (int i = 1; i <= 1000; i++) {
                 client.count("n", i);
@@ -386,7 +386,7 @@ class StatsdClientTest {
 
         @Test
         void a_draw_below_the_rate_travels() throws Exception {   // rejects: <=, and chance turned around
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             for (double draw : new double[] {0, 0.49}) {
                 var client = client(agent, BY_HAND.withChance(() -> draw));
                 send(client, "count at a rate of 0.5, draw " + draw, c -> c.count("hits", 1, 0.5));
@@ -403,7 +403,7 @@ class StatsdClientTest {
         @Test
         void there_is_one_draw_for_each_sampled_counter_and_no_other() throws Exception {
             // rejects: a draw for everything, a draw for each question
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var draws = new ArrayList<String>();
             var client = client(agent, BY_HAND.withChance(() -> {
                 draws.add("draw");
@@ -420,8 +420,8 @@ class StatsdClientTest {
         @Test
         void what_the_kernel_does_not_take_is_dropped() throws Exception {
             // rejects: a loop until it is taken, an exception, a count of what was not sent
-            var agent = Udp.sink("agent");
-            var channel = FaultyUdp.to(agent.address(), FULL);
+            var agent = UdpSink.open("agent");
+            var channel = ScriptedChannel.to(agent.address(), FULL);
             var client = client(channel, BY_HAND);
             view(client);
             var likely = "write() that returns 0 did not take the packet: drop it, do not wait";
@@ -435,8 +435,8 @@ class StatsdClientTest {
         @Test
         void trouble_with_the_network_reaches_nobody() throws Exception {
             // rejects: an exception that passes; a packet repeated whatever the trouble
-            var agent = Udp.sink("agent");
-            var channel = FaultyUdp.to(agent.address(), FAILS);
+            var agent = UdpSink.open("agent");
+            var channel = ScriptedChannel.to(agent.address(), FAILS);
             var client = client(channel, BY_HAND);
             view(client);
             checkStats(client, "an IOException costs one packet: dropped, and an error", "metrics=1", "dropped=1",
@@ -449,7 +449,7 @@ class StatsdClientTest {
         @Test
         void an_interrupted_thread_may_send() throws Exception {
             // rejects: a blocking channel, which an interrupt closes for good; lockInterruptibly()
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND);
             History.note("the thread is interrupted");
             Thread.currentThread().interrupt();
@@ -465,7 +465,7 @@ class StatsdClientTest {
 
         @Test
         void timed_measures_what_returns_and_what_throws() throws Exception {   // given
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var time = FakeTiming.byHand();
             var client = client(agent, BY_HAND.withTiming(timing(time)));
             var result = client.timed("checkout", () -> {
@@ -511,8 +511,8 @@ class StatsdClientTest {
         @Test
         void a_report_about_an_older_packet_does_not_cost_this_one() throws Exception {
             // rejects: PortUnreachableException caught, and the packet at hand forgotten
-            var agent = Udp.sink("agent");
-            var channel = FaultyUdp.to(agent.address(), REFUSED);
+            var agent = UdpSink.open("agent");
+            var channel = ScriptedChannel.to(agent.address(), REFUSED);
             var client = client(channel, BY_HAND);
             view(client);
             var likely = "the exception is about an older packet, and this one was not sent: write it again";
@@ -525,8 +525,8 @@ class StatsdClientTest {
 
         @Test
         void a_second_refusal_is_the_end_of_the_packet() throws Exception {   // rejects: a loop until it goes out
-            var agent = Udp.sink("agent");
-            var channel = FaultyUdp.to(agent.address(), REFUSED, REFUSED);
+            var agent = UdpSink.open("agent");
+            var channel = ScriptedChannel.to(agent.address(), REFUSED, REFUSED);
             var client = client(channel, BY_HAND);
             view(client);
             Check.equal(2, channel.writes(), "calls of write()",
@@ -543,8 +543,8 @@ class StatsdClientTest {
         @Test
         void a_second_write_may_fail_in_other_ways() throws Exception {
             // rejects: a second write whose outcome nobody looks at
-            var agent = Udp.sink("agent");
-            var client = client(FaultyUdp.to(agent.address(), REFUSED, FULL, REFUSED, FAILS), BY_HAND);
+            var agent = UdpSink.open("agent");
+            var client = client(ScriptedChannel.to(agent.address(), REFUSED, FULL, REFUSED, FAILS), BY_HAND);
             view(client);
             checkStats(client, "the second write returned 0: dropped, but no error", "dropped=1", "errors=0",
                     "refused=1", "packets=0");
@@ -578,7 +578,7 @@ class StatsdClientTest {
         }
 
         private void goAwayAndComeBack() throws Exception {
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND);
             agent.close();
             History.note("the agent goes away");
@@ -589,7 +589,7 @@ class StatsdClientTest {
                 view(client);
                 return client.stats().refused() >= 1 && client.stats().packets() > before;
             }, "that stats().refused() becomes 1", "count each PortUnreachableException that a write begins with");
-            var back = Udp.sink("agent, back again", agent.address());
+            var back = UdpSink.open("agent, back again", agent.address());
             for (int n = 1; n <= 20; n++) {
                 client.count("order", n);
                 client.flush();
@@ -602,8 +602,8 @@ class StatsdClientTest {
 
         @Test
         void the_client_keeps_its_port() throws Exception {   // rejects: a new channel after each refusal
-            var agent = Udp.sink("agent");
-            var client = client(FaultyUdp.to(agent.address(), REFUSED, REFUSED, REFUSED), BY_HAND);
+            var agent = UdpSink.open("agent");
+            var client = client(ScriptedChannel.to(agent.address(), REFUSED, REFUSED, REFUSED), BY_HAND);
             var likely = "a refusal does no harm to the channel: go on with the same one";
             view(client);
             view(client);
@@ -617,7 +617,7 @@ class StatsdClientTest {
         @Test
         void ten_metrics_are_one_packet_of_ten_lines() throws Exception {
             // rejects: a packet for each; a line feed at the end
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND);
             views(client, 10);
             flush(client);
@@ -628,7 +628,7 @@ class StatsdClientTest {
 
         @Test
         void nothing_leaves_before_the_packet_is_full_or_flushed() throws Exception {
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND);
             views(client, 10);
             checkStats(client, "metrics wait in counters.pending", "pending=10", "packets=0", "metricsInPackets=0");
@@ -638,8 +638,8 @@ class StatsdClientTest {
         @Test
         void a_flush_with_nothing_pending_sends_nothing() throws Exception {
             // rejects: an empty write, and the packets that it is counted as
-            var agent = Udp.sink("agent");
-            var channel = FaultyUdp.to(agent.address());
+            var agent = UdpSink.open("agent");
+            var channel = ScriptedChannel.to(agent.address());
             var client = client(channel, BY_HAND);
             flush(client);
             views(client, 1);
@@ -654,7 +654,7 @@ class StatsdClientTest {
 
         @Test
         void a_packet_leaves_when_the_next_line_does_not_fit() throws Exception {
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND.withMaxPacketBytes(50));   // 3 x 14 + 2 = 44
             views(client, 4);
             agent.expect(lines(3), "44 bytes, and 15 more would be too many: send first, then begin anew");
@@ -666,7 +666,7 @@ class StatsdClientTest {
         @Test
         void a_packet_may_be_full_to_the_last_byte() throws Exception {
             // rejects: a line feed at the end that is counted, < for <=
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND.withMaxPacketBytes(44));
             views(client, 3);
             flush(client);
@@ -675,7 +675,7 @@ class StatsdClientTest {
 
         @Test
         void a_packet_is_never_one_byte_too_long() throws Exception {   // rejects: the line feed that is not counted
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND.withMaxPacketBytes(43));
             views(client, 3);
             flush(client);
@@ -685,7 +685,7 @@ class StatsdClientTest {
 
         @Test
         void bytes_count_and_not_characters() throws Exception {   // rejects: String.length()
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND.withMaxPacketBytes(19));   // é:1|c is 6 bytes, 5 characters
             for (int i = 0; i < 4; i++) {
                 add(client, "count é", c -> c.count("é", 1));
@@ -697,7 +697,7 @@ class StatsdClientTest {
 
         @Test
         void a_negative_gauge_is_never_split() throws Exception {   // rejects: lines that are packed one by one
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND.withMaxPacketBytes(52));
             views(client, 1);
             add(client, "gauge below zero", c -> c.gauge("celsius", -7));   // 14 + 1 + 24 = 39 bytes
@@ -711,7 +711,7 @@ class StatsdClientTest {
         @Test
         void what_fits_no_packet_is_dropped() throws Exception {
             // rejects: an exception; a packet that is too long; neighbours that are sent or lost as well
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND.withMaxPacketBytes(50));
             views(client, 1);
             add(client, "count with a name of 50 characters", c -> c.count("n".repeat(50), 1));
@@ -724,7 +724,7 @@ class StatsdClientTest {
 
         @Test
         void a_line_may_fill_a_packet_alone() throws Exception {   // rejects: off by one, a packet that stays empty
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND.withMaxPacketBytes(50));
             add(client, "count with a name of 46 characters", c -> c.count("n".repeat(46), 1));
             views(client, 1);
@@ -735,7 +735,7 @@ class StatsdClientTest {
 
         @Test
         void ten_thousand_page_views_are_106_packets() throws Exception {
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND);
             for (int i = 0; i < 100; i++) {
                 for (int n = 0; n < 100; n++) {
@@ -754,7 +754,7 @@ class StatsdClientTest {
             // rejects: every other kind of packing, and lines out of order
             var random = new Random(402);
             for (int max : new int[] {64, 100, 511, 512, 1432}) {
-                var agent = Udp.sink("agent");
+                var agent = UdpSink.open("agent");
                 var client = client(agent, BY_HAND.withMaxPacketBytes(max));
                 var units = new ArrayList<String>();
                 for (int i = 0; i < 400; i++) {
@@ -792,8 +792,8 @@ class StatsdClientTest {
         @Test
         void a_packet_that_is_lost_counts_with_all_its_metrics() throws Exception {
             // rejects: dropped counted by packets; a lost packet that is sent again with the next one
-            var agent = Udp.sink("agent");
-            var client = client(FaultyUdp.to(agent.address(), FULL, FAILS), BY_HAND);
+            var agent = UdpSink.open("agent");
+            var client = client(ScriptedChannel.to(agent.address(), FULL, FAILS), BY_HAND);
             views(client, 10);
             flush(client);
             checkStats(client, "ten metrics are lost with this packet", "dropped=10", "pending=0", "packets=0");
@@ -809,8 +809,8 @@ class StatsdClientTest {
         @Test
         void a_refused_packet_is_sent_again_whole() throws Exception {
             // rejects: a buffer that is empty after one write
-            var agent = Udp.sink("agent");
-            var client = client(FaultyUdp.to(agent.address(), REFUSED), BY_HAND);
+            var agent = UdpSink.open("agent");
+            var client = client(ScriptedChannel.to(agent.address(), REFUSED), BY_HAND);
             views(client, 10);
             flush(client);
             agent.expect(lines(10), "the second write needs all of the packet");
@@ -829,7 +829,7 @@ class StatsdClientTest {
 
         @Test
         void a_metric_leaves_when_the_interval_is_over() throws Exception {
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, options);
             time.awaitSleepers(1, SLEEP);
             views(client, 1);
@@ -839,7 +839,7 @@ class StatsdClientTest {
 
         @Test
         void it_does_not_leave_before() throws Exception {   // rejects: milliseconds taken for nanoseconds
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, options);
             time.awaitSleepers(1, SLEEP);
             views(client, 1);
@@ -852,7 +852,7 @@ class StatsdClientTest {
 
         @Test
         void every_interval_has_its_flush() throws Exception {   // rejects: a flusher that flushes once
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, options);
             for (int i = 1; i <= 5; i++) {
                 time.awaitSleepers(1, SLEEP);
@@ -865,7 +865,7 @@ class StatsdClientTest {
 
         @Test
         void intervals_without_metrics_send_nothing() throws Exception {   // rejects: empty packets, or their count
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, options);
             for (int i = 1; i <= 20; i++) {
                 time.awaitSleepers(1, SLEEP);
@@ -879,7 +879,7 @@ class StatsdClientTest {
         @Test
         void what_was_slept_through_is_not_made_up_for() throws Exception {
             // rejects: next += interval alone, which flushes a hundred times in a row
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, options);
             time.awaitSleepers(1, SLEEP);
             views(client, 1);
@@ -896,8 +896,8 @@ class StatsdClientTest {
         @Test
         void trouble_with_the_network_does_not_end_the_flusher() throws Exception {
             // rejects: a loop that ends with the first error
-            var agent = Udp.sink("agent");
-            var client = client(FaultyUdp.to(agent.address(), FAILS, FULL), options);
+            var agent = UdpSink.open("agent");
+            var client = client(ScriptedChannel.to(agent.address(), FAILS, FULL), options);
             for (int i = 1; i <= 3; i++) {
                 time.awaitSleepers(1, "the flusher has ended with the first trouble");
                 views(client, 1);
@@ -909,7 +909,7 @@ class StatsdClientTest {
         @Test
         void the_flusher_does_not_keep_the_program_alive() throws Exception {
             var flusher = new CompletableFuture<Thread>();
-            client(Udp.sink("agent"), options.withTiming(new StatsdClient.Timing() {
+            client(UdpSink.open("agent"), options.withTiming(new StatsdClient.Timing() {
                 @Override
                 public long nanoTime() {
                     return time.nanoTime();
@@ -927,7 +927,7 @@ class StatsdClientTest {
 
         @Test
         void without_an_interval_nobody_flushes() throws Exception {   // given
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, options.withFlushInterval(Duration.ZERO));
             views(client, 1);
             pass(INTERVAL);
@@ -938,7 +938,7 @@ class StatsdClientTest {
         @Test
         void close_ends_the_flusher() throws Exception {
             // rejects: an interrupt that the loop swallows; and, by the check for leaks, a thread that stays
-            var client = client(Udp.sink("agent"), options);
+            var client = client(UdpSink.open("agent"), options);
             time.awaitSleepers(1, SLEEP);
             client.close();
             Await.until(() -> time.sleepers() == 0, "that the flusher ends when the client closes",
@@ -947,7 +947,7 @@ class StatsdClientTest {
 
         @Test
         void on_the_real_clock_too() throws Exception {
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND.withFlushInterval(Duration.ofMillis(20)));
             views(client, 1);
             agent.expect("page.views:1|c", "nanoseconds in, nanoseconds out");
@@ -966,7 +966,7 @@ class StatsdClientTest {
 
         @Test
         void close_sends_what_is_pending() throws Exception {
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND);
             views(client, 3);
             client.close();
@@ -978,7 +978,7 @@ class StatsdClientTest {
         @Test
         void after_close_metrics_are_dropped() throws Exception {
             // rejects: metrics that wait for ever; an error for each; an exception
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND);
             views(client, 1);
             client.close();
@@ -994,8 +994,8 @@ class StatsdClientTest {
         @Test
         void a_metric_that_comes_while_another_thread_sends_harms_no_line() throws Exception {
             // rejects: no lock, or one around the counters alone
-            var agent = Udp.sink("agent");
-            var channel = FaultyUdp.to(agent.address(), HELD);
+            var agent = UdpSink.open("agent");
+            var channel = ScriptedChannel.to(agent.address(), HELD);
             var client = client(channel, BY_HAND);
             views(client, 3);
             var sending = Beside.run("flush()", client::flush);
@@ -1015,8 +1015,8 @@ class StatsdClientTest {
 
         @Test
         void two_threads_that_flush_send_one_packet() throws Exception {   // rejects: no lock around the flush
-            var agent = Udp.sink("agent");
-            var channel = FaultyUdp.to(agent.address(), HELD);
+            var agent = UdpSink.open("agent");
+            var channel = ScriptedChannel.to(agent.address(), HELD);
             var client = client(channel, BY_HAND);
             views(client, 3);
             var one = Beside.run("flush()", client::flush);
@@ -1034,8 +1034,8 @@ class StatsdClientTest {
         @Test
         void two_threads_that_close_send_one_packet() throws Exception {
             // rejects: closed set after the flush, outside the lock
-            var agent = Udp.sink("agent");
-            var channel = FaultyUdp.to(agent.address(), HELD);
+            var agent = UdpSink.open("agent");
+            var channel = ScriptedChannel.to(agent.address(), HELD);
             var client = client(channel, BY_HAND);
             views(client, 3);
             var one = Beside.run("close()", client::close);
@@ -1053,7 +1053,7 @@ class StatsdClientTest {
 
         @Test
         void a_chance_that_throws_harms_nobody_else() throws Exception {   // rejects: an unlock that is not in finally
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND.withChance(() -> {
                 throw new IllegalStateException("no chance");
             }));
@@ -1071,7 +1071,7 @@ class StatsdClientTest {
         @Test
         void an_interrupted_thread_may_count_and_close() throws Exception {
             // rejects: a close that an interrupt cuts short
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND.withFlushInterval(Duration.ofHours(1)));
             History.note("the thread is interrupted");
             Thread.currentThread().interrupt();
@@ -1084,7 +1084,7 @@ class StatsdClientTest {
 
         @Test
         void the_lines_of_many_threads_stay_whole() throws Exception {   // rejects: every kind of race
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             var client = client(agent, BY_HAND);
             var threads = new ArrayList<Beside>();
             for (int t = 1; t <= 8; t++) {
@@ -1119,7 +1119,7 @@ class StatsdClientTest {
 
         @Test
         void a_close_while_others_count_loses_nothing_uncounted() throws Exception {
-            var agent = Udp.sink("agent");
+            var agent = UdpSink.open("agent");
             long packets = 0;
             long lines = 0;
             for (int i = 0; i < 200; i++) {
@@ -1156,11 +1156,11 @@ class StatsdClientTest {
 
     // Clients.
 
-    private static StatsdClient client(Udp agent, StatsdClient.Options options) throws IOException {
+    private static StatsdClient client(UdpSink agent, StatsdClient.Options options) throws IOException {
         return closeLater(StatsdClient.connect(agent.address(), options));
     }
 
-    private static StatsdClient client(FaultyUdp channel, StatsdClient.Options options) throws IOException {
+    private static StatsdClient client(ScriptedChannel channel, StatsdClient.Options options) throws IOException {
         return closeLater(StatsdClient.start(channel, options));
     }
 
@@ -1186,7 +1186,7 @@ class StatsdClientTest {
 
     /** To be called when the lab has been asked for something, so that a TODO comes first. */
     private static void assumeReports() throws IOException, InterruptedException {
-        assumeTrue(Udp.reportsRefusals(), "this system does not report datagrams that nobody takes");
+        assumeTrue(UdpSink.reportsRefusals(), "this system does not report datagrams that nobody takes");
     }
 
     private static StatsdClient.Timing timing(FakeTiming time) {

@@ -5,8 +5,8 @@
 //SOURCES ../kit/*.java
 
 import static kit.Action.send;
-import static kit.Background.closeLater;
 import static kit.Expectation.gone;
+import static kit.TestLifecycle.closeLater;
 
 import java.io.EOFException;
 import java.io.IOException;
@@ -42,7 +42,6 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
-import kit.Asked;
 import kit.Await;
 import kit.Check;
 import kit.DeadEnd;
@@ -50,6 +49,7 @@ import kit.History;
 import kit.Lab;
 import kit.Patience;
 import kit.Peer;
+import kit.PendingCall;
 import kit.Step;
 import org.junit.jupiter.api.Test;
 import org.opentest4j.TestAbortedException;
@@ -175,7 +175,7 @@ class ListenAndDialTest {
             checkIsEmptyAtOnce(listener, Duration.ofNanos(1));
             for (var timeout : List.of(MONTH, Duration.ofSeconds(Long.MAX_VALUE))) {
                 client(listener, "client");
-                Check.that(listener.accept(timeout).map(kit.Background::closeLater).isPresent(),
+                Check.that(listener.accept(timeout).map(kit.TestLifecycle::closeLater).isPresent(),
                         "a client from accept(" + timeout + "), got none",
                         "milliseconds fit into an int for 24 days only");
             }
@@ -948,7 +948,7 @@ class ListenAndDialTest {
             for (boolean virtual : List.of(true, false)) {
                 Callable<Throwable> race =
                         () -> thrownBy(() -> ListenAndDial.race(silent, HOUR, Duration.ofMillis(1)));
-                var dialling = virtual ? Asked.on(race) : Asked.onPlatformThread(race);
+                var dialling = virtual ? PendingCall.start(race) : PendingCall.startOnPlatformThread(race);
                 if (virtual) {
                     dialling.awaitWaiting();
                 } else {
@@ -1135,19 +1135,19 @@ class ListenAndDialTest {
         throw History.fail("expected an exception, but nothing was thrown", "");
     }
 
-    private static void checkInterrupted(Asked<Throwable> asked, String what) throws Exception {
+    private static void checkInterrupted(PendingCall<Throwable> asked, String what) throws Exception {
         var thrown = Await.value(asked.outcome(), "that an interrupt ends " + what,
                 "who waits is told by an InterruptedException: let it pass");
         Check.that(thrown instanceof InterruptedException, "an InterruptedException from " + what + ", got " + thrown,
                 "an interrupted connect() fails with an IOException, and the thread is marked as interrupted");
     }
 
-    private static <T> Asked<T> background(Callable<T> code) {
-        return Asked.on(code);
+    private static <T> PendingCall<T> background(Callable<T> code) {
+        return PendingCall.start(code);
     }
 
     /** On a virtual thread, which shows when it waits. */
-    private static <T> Asked<T> waiting(Callable<T> code) throws InterruptedException {
+    private static <T> PendingCall<T> waiting(Callable<T> code) throws InterruptedException {
         var asked = background(code);
         asked.awaitWaiting();
         return asked;

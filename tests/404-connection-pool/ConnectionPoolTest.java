@@ -4,7 +4,7 @@
 //SOURCES ../../labs/404-connection-pool/ConnectionPool.java
 //SOURCES ../kit/*.java
 
-import static kit.Background.closeLater;
+import static kit.TestLifecycle.closeLater;
 
 import java.io.IOException;
 import java.lang.ref.Reference;
@@ -26,13 +26,13 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
-import kit.Asked;
 import kit.Await;
 import kit.Check;
 import kit.FakeClock;
 import kit.History;
 import kit.Lab;
 import kit.Patience;
+import kit.PendingCall;
 import kit.Step;
 import org.junit.jupiter.api.Test;
 
@@ -276,7 +276,7 @@ class ConnectionPoolTest {
             var pool = pool(plain().withMaxTotal(1));
             var order = Collections.synchronizedList(new ArrayList<Integer>());
             var lease = borrow(pool);
-            var waiting = new ArrayList<Asked<ConnectionPool.Lease<Line>>>();
+            var waiting = new ArrayList<PendingCall<ConnectionPool.Lease<Line>>>();
             for (int i = 1; i <= 5; i++) {
                 int number = i;
                 waiting.add(asked(() -> {
@@ -1131,7 +1131,7 @@ class ConnectionPoolTest {
         void close_sends_everybody_away_who_waits() throws Exception {   // rejects: signal() for one of them
             var pool = pool(plain().withMaxTotal(1));
             var lease = borrow(pool);
-            var waiting = new ArrayList<Asked<ConnectionPool.Lease<Line>>>();
+            var waiting = new ArrayList<PendingCall<ConnectionPool.Lease<Line>>>();
             for (int i = 1; i <= 10; i++) {
                 waiting.add(waiter(pool, i));
             }
@@ -1371,7 +1371,7 @@ class ConnectionPoolTest {
     }
 
     /** Somebody who borrows, when he waits as the n-th one. */
-    private Asked<ConnectionPool.Lease<Line>> waiter(ConnectionPool<Line> pool, int number)
+    private PendingCall<ConnectionPool.Lease<Line>> waiter(ConnectionPool<Line> pool, int number)
             throws Exception {
         var waiting = asked(() -> pool.borrow(LONG));
         awaitQueue(pool, number, waiting);
@@ -1384,7 +1384,7 @@ class ConnectionPoolTest {
     }
 
     /** Until so many wait, or the one who was to wait does not. */
-    private void awaitQueue(ConnectionPool<Line> pool, int length, Asked<?> last) throws Exception {
+    private void awaitQueue(ConnectionPool<Line> pool, int length, PendingCall<?> last) throws Exception {
         var queue = asked(() -> {
             while (pool.stats().waiting() != length && !last.outcome().isDone()) {
                 Thread.sleep(Duration.ofNanos(50_000));   // between two looks
@@ -1400,19 +1400,19 @@ class ConnectionPoolTest {
     }
 
     /** What a borrow() on another thread gets, or throws. */
-    private static <C> ConnectionPool.Lease<C> got(Asked<ConnectionPool.Lease<C>> asked) throws Exception {
+    private static <C> ConnectionPool.Lease<C> got(PendingCall<ConnectionPool.Lease<C>> asked) throws Exception {
         return finish(asked, "a borrow()", "whoever waits is handed what comes free");
     }
 
     /** What a call on another thread throws. */
-    private static <T extends Throwable> T thrownBy(Asked<?> asked, Class<T> type, String what, String likely)
+    private static <T extends Throwable> T thrownBy(PendingCall<?> asked, Class<T> type, String what, String likely)
             throws InterruptedException {
         Await.until(asked.outcome()::isDone, "that " + what + " returns", likely);
         return Check.fails(type, () -> finish(asked, what, likely), what, likely);
     }
 
     /** What a call on another thread returns, or throws. */
-    private static <T> T finish(Asked<T> asked, String what, String likely) throws Exception {
+    private static <T> T finish(PendingCall<T> asked, String what, String likely) throws Exception {
         Await.until(asked.outcome()::isDone, "that " + what + " returns", likely);
         try {
             return asked.outcome().get();
@@ -1424,15 +1424,15 @@ class ConnectionPoolTest {
         }
     }
 
-    private <T> Asked<T> asked(Callable<T> code) {
-        var asked = Asked.on(code);
+    private <T> PendingCall<T> asked(Callable<T> code) {
+        var asked = PendingCall.start(code);
         held.add(asked);
         return asked;
     }
 
     /** Many threads that do the same at once, until all have ended. */
     private void crowd(int size, Check.Code code) throws Exception {
-        var members = new ArrayList<Asked<Void>>();
+        var members = new ArrayList<PendingCall<Void>>();
         for (int i = 0; i < size; i++) {
             members.add(asked(() -> {
                 code.run();
@@ -1509,7 +1509,7 @@ class ConnectionPoolTest {
         }
 
         /** Until somebody stands here; it is the call that was asked for, or one that it waits for. */
-        void awaitEntered(Asked<?> asked, String what) throws Exception {
+        void awaitEntered(PendingCall<?> asked, String what) throws Exception {
             Await.until(() -> entered.getCount() == 0 || asked.outcome().isDone(), what, "");
             if (entered.getCount() > 0) {
                 finish(asked, what, "");

@@ -7,7 +7,7 @@
 //SOURCES ../../labs/405-http-transport/HttpTransport.java
 //SOURCES ../kit/*.java
 
-import static kit.Background.closeLater;
+import static kit.TestLifecycle.closeLater;
 
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;

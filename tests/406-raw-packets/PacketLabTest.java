@@ -8,7 +8,7 @@
 //SOURCES ../../labs/406-raw-packets/PacketLab.java
 //SOURCES ../kit/*.java
 
-import static kit.Background.closeLater;
+import static kit.TestLifecycle.closeLater;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.sun.jna.Memory;

@@ -9,11 +9,11 @@ import static kit.Action.close;
 import static kit.Action.reset;
 import static kit.Action.send;
 import static kit.Action.sendSingly;
-import static kit.Background.closeLater;
 import static kit.Expectation.end;
 import static kit.Expectation.gone;
 import static kit.Expectation.receive;
 import static kit.Expectation.silence;
+import static kit.TestLifecycle.closeLater;
 
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;

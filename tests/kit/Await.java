@@ -50,7 +50,7 @@ public final class Await {
     }
 
     private static AssertionError ranOut(String what, String likely) {
-        return ranOut(Run.current().map(run -> run.history).orElseGet(History::new), what, likely);
+        return ranOut(RunningTest.current().map(run -> run.history).orElseGet(History::new), what, likely);
     }
 
     static AssertionError ranOut(History history, String what, String likely) {

@@ -21,7 +21,7 @@ public final class DeadEnd implements AutoCloseable {
     private InetSocketAddress address;
 
     private DeadEnd() {
-        Background.closeLater(this);
+        TestLifecycle.closeLater(this);
     }
 
     /** Says no: the port is taken, so that no other program can be given it, but nobody listens. */

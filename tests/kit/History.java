@@ -15,7 +15,7 @@ public final class History {
 
     /** Adds a line to the history of the running test. */
     public static void note(String line) {
-        Run.current().ifPresent(run -> run.history.add(line));
+        RunningTest.current().ifPresent(run -> run.history.add(line));
     }
 
     /**
@@ -25,7 +25,7 @@ public final class History {
      * @param likely   may be empty
      */
     public static AssertionError fail(String expected, String likely) {
-        return Run.current().map(run -> run.history).orElseGet(History::new).failure(expected, likely);
+        return RunningTest.current().map(run -> run.history).orElseGet(History::new).failure(expected, likely);
     }
 
     synchronized AssertionError failure(String expected, String likely) {

@@ -11,10 +11,10 @@ import org.junit.jupiter.api.extension.ExtendWith;
 
 /**
  * The test class of a lab. Its steps run in their order; a thread of the lab that dies ends the test at once
- * ({@link Background}); what the lab leaves behind is a failure ({@link Leaks}). How long a test may last is for
+ * ({@link TestLifecycle}); what the lab leaves behind is a failure ({@link LeakCheck}). How long a test may last is for
  * whoever runs it to say: every single wait has its own bound ({@link Patience}).
  */
-@ExtendWith({Leaks.class, Background.class})   // leaks are looked for when everything has been closed
+@ExtendWith({LeakCheck.class, TestLifecycle.class})   // leaks are looked for when everything has been closed
 @TestClassOrder(StepOrder.class)
 @DisplayNameGeneration(DisplayNameGenerator.ReplaceUnderscores.class)
 @Target(ElementType.TYPE)

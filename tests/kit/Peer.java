@@ -30,7 +30,7 @@ public final class Peer implements AutoCloseable {
 
     /** Connects with a receive buffer of a given size in bytes, as the system understands it; 0 leaves it alone. */
     public static Peer connect(InetSocketAddress address, String name, int receiveBuffer) throws IOException {
-        var peer = Background.closeLater(new Peer(new Socket(), name));
+        var peer = TestLifecycle.closeLater(new Peer(new Socket(), name));
         if (receiveBuffer > 0) {
             peer.socket.setReceiveBufferSize(receiveBuffer);
         }

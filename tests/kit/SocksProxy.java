@@ -50,7 +50,7 @@ public final class SocksProxy implements AutoCloseable {
 
     /** Each client is played the script, on a thread of its own. */
     public static SocksProxy playing(Script script) throws IOException {
-        var proxy = Background.closeLater(new SocksProxy(script));
+        var proxy = TestLifecycle.closeLater(new SocksProxy(script));
         Thread.ofVirtual().name("kit-socks").start(proxy::accept);
         return proxy;
     }

@@ -21,7 +21,7 @@ import org.junit.jupiter.api.extension.ReflectiveInvocationContext;
  * the test began, no socket that was opened since (Linux only). Both may take a moment to go. What the JVM must be
  * started with to tell of virtual threads is said in {@link Threads}.
  */
-public final class Leaks implements InvocationInterceptor {
+public final class LeakCheck implements InvocationInterceptor {
 
     /** Whoever has left something behind once in a step mostly does it in each of its tests. */
     private static final Duration AGAIN = Duration.ofMillis(200);

@@ -8,9 +8,9 @@ import java.util.Optional;
  * One test while it runs. The threads that it starts belong to it, and so do the threads they start: that is how a
  * death, or a line of the history, finds the test it happened in.
  */
-final class Run {
+final class RunningTest {
 
-    private static final InheritableThreadLocal<Run> CURRENT = new InheritableThreadLocal<>();
+    private static final InheritableThreadLocal<RunningTest> CURRENT = new InheritableThreadLocal<>();
 
     final int step;
     final History history = new History();
@@ -19,18 +19,18 @@ final class Run {
     private Throwable death;                                           // guarded by this
     private boolean over;                                              // guarded by this
 
-    private Run(int step) {
+    private RunningTest(int step) {
         this.step = step;
     }
 
-    static Run begin(int step) {
-        var run = new Run(step);
+    static RunningTest begin(int step) {
+        var run = new RunningTest(step);
         CURRENT.set(run);
         return run;
     }
 
     /** The test that the calling thread belongs to. */
-    static Optional<Run> current() {
+    static Optional<RunningTest> current() {
         return Optional.ofNullable(CURRENT.get());
     }
 

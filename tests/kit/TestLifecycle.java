@@ -12,16 +12,16 @@ import org.opentest4j.TestAbortedException;
  * answer that will not come. The TODO of a later step is no such death: the tests of a step are about that step. A
  * thread that outlives its test is nobody's business any more: it neither prints nor fails another test.
  */
-public final class Background implements InvocationInterceptor {
+public final class TestLifecycle implements InvocationInterceptor {
 
     private static final UncaughtExceptionHandler BEFORE = Thread.getDefaultUncaughtExceptionHandler();
 
     static {
-        Thread.setDefaultUncaughtExceptionHandler(Background::died);   // for good: threads may outlive their test
+        Thread.setDefaultUncaughtExceptionHandler(TestLifecycle::died);   // for good: threads may outlive their test
     }
 
     private static void died(Thread thread, Throwable failure) {
-        var run = Run.current();   // that of the dying thread, which is the one that calls
+        var run = RunningTest.current();   // that of the dying thread, which is the one that calls
         if (run.isPresent()) {
             if (Todo.step(failure) <= run.get().step) {
                 run.get().died(failure);
@@ -33,7 +33,7 @@ public final class Background implements InvocationInterceptor {
 
     /** Closed when the test ends, or as soon as a thread of the lab dies. */
     public static <T extends AutoCloseable> T closeLater(T resource) {
-        Run.current().orElseThrow(() -> new IllegalStateException("no test of a @Lab runs here")).closeLater(resource);
+        RunningTest.current().orElseThrow(() -> new IllegalStateException("no test of a @Lab runs here")).closeLater(resource);
         return resource;
     }
 
@@ -42,7 +42,7 @@ public final class Background implements InvocationInterceptor {
                                     ExtensionContext context) throws Throwable {
         int step = context.getRequiredTestClass().getAnnotation(Step.class).value();
         Patience.beginStep(step);
-        var run = Run.begin(step);
+        var run = RunningTest.begin(step);
         Throwable failure = null;
         try {
             invocation.proceed();
@@ -65,7 +65,7 @@ public final class Background implements InvocationInterceptor {
     }
 
     /** On a thread of its own: the close of a lab may hang, and then that is what has to be said. */
-    private static void close(Run run) throws Throwable {
+    private static void close(RunningTest run) throws Throwable {
         var failure = new Throwable[1];
         var closer = Thread.ofVirtual().name("kit-close").start(() -> {
             try {
@@ -85,14 +85,14 @@ public final class Background implements InvocationInterceptor {
     }
 
     /** A TODO, an assertion and an assumption speak for themselves; any other exception gets the history. */
-    private static Throwable verdict(Run run, Throwable failure) {
+    private static Throwable verdict(RunningTest run, Throwable failure) {
         boolean speaks = Todo.step(failure) > 0 || failure instanceof AssertionError
                 || failure instanceof TestAbortedException || failure instanceof VirtualMachineError;
         return speaks ? failure : wrapped(run, failure, "no exception, got ", "");
     }
 
     /** With the stack of the cause, where the place in the lab's file is to be found. */
-    private static AssertionError wrapped(Run run, Throwable failure, String expected, String likely) {
+    private static AssertionError wrapped(RunningTest run, Throwable failure, String expected, String likely) {
         var error = run.history.failure("expected " + expected + failure, likely);
         error.initCause(failure);
         error.setStackTrace(failure.getStackTrace());

@@ -24,7 +24,7 @@ import java.util.concurrent.atomic.AtomicInteger;
  * A connected, non-blocking datagram channel that writes as a script says, one {@link Fate} for each write, and as the
  * system does when the script is over. Closed when the test ends.
  */
-public final class FaultyUdp extends DatagramChannel {
+public final class ScriptedChannel extends DatagramChannel {
 
     /** What becomes of one write. */
     public enum Fate {
@@ -34,7 +34,7 @@ public final class FaultyUdp extends DatagramChannel {
         /** An older datagram found nobody listening; this one is not sent. */
         REFUSED("threw PortUnreachableException (the test says so)"),
         FAILS("threw IOException (the test says so)"),
-        /** Goes out when the test calls {@link FaultyUdp#release}. */
+        /** Goes out when the test calls {@link ScriptedChannel#release}. */
         HELD("was held up by the test");
 
         private final String words;
@@ -50,14 +50,14 @@ public final class FaultyUdp extends DatagramChannel {
     private final CountDownLatch held = new CountDownLatch(1);
     private final CountDownLatch released = new CountDownLatch(1);
 
-    private FaultyUdp(DatagramChannel channel) {
+    private ScriptedChannel(DatagramChannel channel) {
         super(channel.provider());
         this.channel = channel;
     }
 
     /** Only one write of a script may be held. */
-    public static FaultyUdp to(InetSocketAddress address, Fate... script) throws IOException {
-        var faulty = Background.closeLater(new FaultyUdp(DatagramChannel.open()));
+    public static ScriptedChannel to(InetSocketAddress address, Fate... script) throws IOException {
+        var faulty = TestLifecycle.closeLater(new ScriptedChannel(DatagramChannel.open()));
         faulty.script.addAll(List.of(script));
         faulty.configureBlocking(false);
         faulty.connect(address);

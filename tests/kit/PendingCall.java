@@ -6,14 +6,14 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 
 /** A call on a thread of its own, which may wait, and shows when it does. */
-public final class Asked<T> {
+public final class PendingCall<T> {
 
     private static final Set<Thread.State> WAITS = EnumSet.of(Thread.State.WAITING, Thread.State.TIMED_WAITING);
 
     private final CompletableFuture<T> outcome = new CompletableFuture<>();
     private final Thread thread;
 
-    private Asked(Thread.Builder builder, Callable<T> code) {
+    private PendingCall(Thread.Builder builder, Callable<T> code) {
         thread = builder.start(() -> {
             try {
                 outcome.complete(code.call());
@@ -24,13 +24,13 @@ public final class Asked<T> {
     }
 
     /** On a virtual thread, of which can be seen whether it waits, in a read as well. */
-    public static <T> Asked<T> on(Callable<T> code) {
-        return new Asked<>(Thread.ofVirtual(), code);
+    public static <T> PendingCall<T> start(Callable<T> code) {
+        return new PendingCall<>(Thread.ofVirtual(), code);
     }
 
     /** On a platform thread, which an interrupt wakes in other places. */
-    public static <T> Asked<T> onPlatformThread(Callable<T> code) {
-        return new Asked<>(Thread.ofPlatform(), code);
+    public static <T> PendingCall<T> startOnPlatformThread(Callable<T> code) {
+        return new PendingCall<>(Thread.ofPlatform(), code);
     }
 
     /** What the call returns or throws. */

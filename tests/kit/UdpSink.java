@@ -19,7 +19,7 @@ import java.util.List;
  * for is lost without a sound, on loopback, too, so a test that sends many calls {@link #keepUp}. Closed when the test
  * ends. For one thread.
  */
-public final class Udp implements AutoCloseable {
+public final class UdpSink implements AutoCloseable {
 
     /** A datagram, and who sent it. */
     public record Datagram(InetSocketAddress from, byte[] bytes) {
@@ -43,7 +43,7 @@ public final class Udp implements AutoCloseable {
     private final Thread receiver;
     private int seen;   // datagrams that the test has looked at
 
-    private Udp(String name, DatagramSocket socket) {
+    private UdpSink(String name, DatagramSocket socket) {
         this.name = name;
         this.socket = socket;
         address = (InetSocketAddress) socket.getLocalSocketAddress();
@@ -51,12 +51,12 @@ public final class Udp implements AutoCloseable {
     }
 
     /** Listens on a free port of 127.0.0.1. */
-    public static Udp sink(String name) throws IOException {
-        return sink(name, new InetSocketAddress("127.0.0.1", 0));
+    public static UdpSink open(String name) throws IOException {
+        return open(name, new InetSocketAddress("127.0.0.1", 0));
     }
 
     /** @throws BindException when the port is taken */
-    public static Udp sink(String name, InetSocketAddress bind) throws IOException {
+    public static UdpSink open(String name, InetSocketAddress bind) throws IOException {
         var socket = new DatagramSocket((SocketAddress) null);
         try {
             socket.setReceiveBufferSize(WISHED_BUFFER);
@@ -65,7 +65,7 @@ public final class Udp implements AutoCloseable {
             socket.close();
             throw e;
         }
-        var sink = Background.closeLater(new Udp(name, socket));
+        var sink = TestLifecycle.closeLater(new UdpSink(name, socket));
         sink.receiver.start();
         History.note("%s listens at %s, receive buffer %,d bytes".formatted(name, shown(sink.address),
                 socket.getReceiveBufferSize()));
