@@ -3,21 +3,22 @@ package kit;
 import java.time.Duration;
 
 /**
- * How long a single wait may take: a bound that only a hang reaches. System property {@code kit.patience}, in
- * milliseconds, 10 s by default. When a wait has run out, the step has failed, and the rest of it waits 2 s at most.
+ * How long a single wait may take: a bound that only a hang reaches, 10 s unless whoever runs the tests has
+ * {@link #set} another one. When a wait has run out, the step has failed, and the rest of it waits 2 s at most.
  */
 public final class Patience {
 
     private static final int WORN = 2_000;
 
-    private static volatile int full = setting();
+    private static volatile int full = 10_000;
     private static volatile int step;
     private static volatile boolean ranOut;
 
     private Patience() {}
 
-    private static int setting() {
-        return Integer.getInteger("kit.patience", 10_000);
+    /** For the runner of the tests: the bound from now on. */
+    public static void set(Duration patience) {
+        full = Math.toIntExact(patience.toMillis());
     }
 
     /** The bound of the next wait, in milliseconds. */
@@ -49,7 +50,6 @@ public final class Patience {
     static void beginStep(int number) {
         if (number != step) {
             step = number;
-            full = setting();   // whoever runs the tests may set it anew for each step
             ranOut = false;
         }
     }

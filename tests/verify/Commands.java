@@ -3,12 +3,12 @@ package verify;
 import module java.base;
 
 /** Runs commands as a user would, and waits for their end. */
-final class Commands {
+public final class Commands {
     private static final Duration LONGEST = Duration.ofMinutes(5);
 
     /** How a command ended. {@code output} is standard output, {@code errors} standard error. */
-    record Ended(int status, String output, String errors) {
-        String all() {
+    public record Ended(int status, String output, String errors) {
+        public String all() {
             return output + errors;
         }
     }
@@ -16,23 +16,23 @@ final class Commands {
     private Commands() {}
 
     /** The workbook's launcher. */
-    static Ended jbang(String... arguments) throws IOException, InterruptedException {
+    public static Ended jbang(String... arguments) throws IOException, InterruptedException {
         return jbang(Map.of(), arguments);
     }
 
-    static Ended jbang(Map<String, String> environment, String... arguments) throws IOException, InterruptedException {
-        var command = new ArrayList<>(List.of("sh", Scope.root().resolve("jbang").toString()));
+    public static Ended jbang(Map<String, String> environment, String... arguments) throws IOException, InterruptedException {
+        var command = new ArrayList<>(List.of("sh", Selection.root().resolve("jbang").toString()));
         command.addAll(List.of(arguments));
-        return run(Scope.root(), environment, command.toArray(String[]::new));
+        return run(Selection.root(), environment, command.toArray(String[]::new));
     }
 
     /** Where a program of this name is. */
-    static Optional<Path> onPath(String program) {
+    public static Optional<Path> onPath(String program) {
         return Stream.of(System.getenv("PATH").split(File.pathSeparator)).map(dir -> Path.of(dir, program)).filter(Files::isExecutable).findFirst();
     }
 
     /** A value of "" takes a variable out of the environment. */
-    static Ended run(Path folder, Map<String, String> environment, String... command) throws IOException, InterruptedException {
+    public static Ended run(Path folder, Map<String, String> environment, String... command) throws IOException, InterruptedException {
         var output = Files.createTempFile("verify", ".out");
         var errors = Files.createTempFile("verify", ".err");
         var builder = new ProcessBuilder(command).directory(folder.toFile()).redirectOutput(output.toFile()).redirectError(errors.toFile());

@@ -9,13 +9,24 @@
 //DEPS io.github.java-diff-utils:java-diff-utils:4.12
 //MAIN verify.Main
 //SOURCES *.java
-//SOURCES ../grader/*.java
+//SOURCES lab/*.java
+//SOURCES tool/*.java
+//SOURCES book/*.java
+//SOURCES ../grader/Main.java
+//SOURCES ../grader/commands/*.java
+//SOURCES ../grader/workbook/*.java
+//SOURCES ../grader/check/*.java
+//SOURCES ../grader/compile/*.java
+//SOURCES ../grader/runner/*.java
+//SOURCES ../grader/show/*.java
+//SOURCES ../grader/speed/*.java
+//SOURCES ../grader/maintain/*.java
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xlog:disable
 package verify;
 
 import module java.base;
 
-import grader.Aot;
+import grader.workbook.CannotCheck;
 import org.junit.platform.engine.discovery.DiscoverySelectors;
 import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
@@ -33,10 +44,12 @@ import picocli.CommandLine.Parameters;
             "", "WORKBOOK_REQUIRE=all in the environment makes every skipped test a failure.",
             "Exit status: 0 nothing failed, 1 something failed, 2 could not check."})
 public final class Main implements Callable<Integer> {
-    private static final List<Class<?>> WHOLE = List.of(CatalogTest.class, ConventionsTest.class, LabTest.class, BookTest.class,
-            GraderTest.class, HostileTest.class, WatchTest.class, LauncherTest.class);
-    private static final List<Class<?>> OF_ONE_LAB = List.of(LabTest.class);
-    private static final List<Class<?>> REPEATED = List.of(RepeatTest.class);
+    private static final List<String> OF_LABS = List.of("lab.LabFilesTest", "lab.ChapterTest", "lab.PrefixTest", "lab.MistakeTest");
+    private static final List<String> OF_THE_REST = List.of("book.CatalogTest", "book.ConventionsTest", "book.BookTest",
+            "tool.GraderTest", "tool.HostileTest", "tool.WatchTest", "tool.LauncherTest");
+    private static final List<String> REPEATED = List.of("lab.RepeatTest");
+    /** Twice the cores: a check waits as often as it works. */
+    private static final int WORKERS = 2 * Runtime.getRuntime().availableProcessors();
 
     @Parameters(arity = "0..*", paramLabel = "LAB", description = "Numbers or names of labs. Default: everything.")
     List<String> labs = List.of();
@@ -47,7 +60,7 @@ public final class Main implements Callable<Integer> {
     @Option(names = "--load", paramLabel = "N", description = "Keep N cores busy meanwhile.")
     int load;
 
-    @Option(names = "--only", paramLabel = "TEST", description = "Run these classes of tests/verify alone, for example LauncherTest.")
+    @Option(names = "--only", paramLabel = "TEST", description = "Run this class of tests/verify alone, for example LauncherTest.")
     List<String> only = List.of();
 
     @Option(names = {"-h", "--help"}, usageHelp = true, description = "Show this help.")
@@ -55,26 +68,30 @@ public final class Main implements Callable<Integer> {
 
     @Override
     public Integer call() throws Exception {
-        Scope.set(labs, repeat);
-        Aot.of(Scope.book()).prepareRunner();
-        var classes = repeat > 0 ? REPEATED : !only.isEmpty() ? WHOLE.stream().filter(each -> only.contains(each.getSimpleName())).toList()
-                : labs.isEmpty() ? WHOLE : OF_ONE_LAB;
-        try (var report = new Report(); var busy = new Load(load)) {
+        Selection.set(labs, repeat);
+        try (var report = new ConsoleReport(); var busy = new BusyCores(load)) {
             var request = LauncherDiscoveryRequestBuilder.request()
-                    .selectors(classes.stream().map(DiscoverySelectors::selectClass).toList())
-                    .configurationParameter("junit.jupiter.testclass.order.default", "org.junit.jupiter.api.ClassOrderer$ClassName")
+                    .selectors(classes().map(name -> DiscoverySelectors.selectClass("verify." + name)).toList())
                     .configurationParameter("junit.jupiter.execution.parallel.enabled", "true")   // for the classes that ask for it
                     .configurationParameter("junit.jupiter.execution.parallel.config.executor-service", "WORKER_THREAD_POOL")
                     .configurationParameter("junit.jupiter.execution.parallel.config.strategy", "fixed")
-                    .configurationParameter("junit.jupiter.execution.parallel.config.fixed.parallelism", "2").build();
+                    .configurationParameter("junit.jupiter.execution.parallel.config.fixed.parallelism", Integer.toString(WORKERS)).build();
             LauncherFactory.create().execute(request, report);
             return report.failed() == 0 ? 0 : 1;
         }
     }
 
+    private Stream<String> classes() {
+        if (repeat > 0) {
+            return REPEATED.stream();
+        }
+        return Stream.of(OF_LABS, labs.isEmpty() ? OF_THE_REST : List.<String>of()).flatMap(List::stream)
+                .filter(name -> only.isEmpty() || only.contains(name.substring(name.indexOf('.') + 1)));
+    }
+
     public static void main(String[] args) {
         int status = new CommandLine(new Main()).setUsageHelpWidth(96).setExecutionExceptionHandler((failure, line, parsed) -> {
-            System.err.println(failure.getMessage());
+            System.err.println(failure instanceof CannotCheck ? failure.getMessage() : "verify itself failed: " + failure);
             return 2;
         }).execute(args);
         System.out.flush();

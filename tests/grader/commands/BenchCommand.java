@@ -1,0 +1,33 @@
+package grader.commands;
+
+import module java.base;
+
+import grader.workbook.JBang;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Parameters;
+
+/** {@code jbang bench}. */
+@Command(name = "bench", description = "Measures a lab's solution beside a peer, in one run. Options after the number are the benchmark's own: bench 401 --help shows them.")
+public final class BenchCommand extends WorkbookCommand {
+    private static final String TOOL = "edit-to-verdict";
+
+    @Parameters(index = "0", paramLabel = "LAB", description = "Number or name of the lab, or «" + TOOL + "»: the workbook's own speed, beside Maven.")
+    String lab;
+
+    @CommandLine.Unmatched
+    List<String> options = new ArrayList<>();
+
+    @Override
+    int run() throws Exception {
+        return JBang.run(book, script(), options);
+    }
+
+    private Path script() throws IOException {
+        if (lab.equals(TOOL)) {
+            return book.root().resolve("tests", "grader", "maintain", "bench", "EditToVerdict.java");
+        }
+        var found = book.lab(lab);
+        return found.tests().resolve(found.type() + "Bench.java");
+    }
+}

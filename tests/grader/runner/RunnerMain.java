@@ -1,0 +1,275 @@
+package grader.runner;
+
+import static org.junit.platform.engine.discovery.DiscoverySelectors.selectClass;
+
+import module java.base;
+
+import org.junit.jupiter.engine.JupiterTestEngine;
+import org.junit.platform.engine.CancellationToken;
+import org.junit.platform.engine.DiscoverySelector;
+import org.junit.platform.engine.TestExecutionResult;
+import org.junit.platform.engine.discovery.DiscoverySelectors;
+import org.junit.platform.engine.support.descriptor.MethodSource;
+import org.junit.platform.launcher.Launcher;
+import org.junit.platform.launcher.LauncherDiscoveryRequest;
+import org.junit.platform.launcher.TestExecutionListener;
+import org.junit.platform.launcher.TestIdentifier;
+import org.junit.platform.launcher.TestPlan;
+import org.junit.platform.launcher.core.LauncherConfig;
+import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
+import org.junit.platform.launcher.core.LauncherExecutionRequestBuilder;
+import org.junit.platform.launcher.core.LauncherFactory;
+
+/**
+ * The child JVM: takes orders on standard input, runs tests, and writes sealed records into the socket that its argument names.
+ * The first line is the key. Then come, as often as the grader likes,
+ * <pre>
+ *   load LIBRARIES CLASSES                              a class path of its own for what follows
+ *   plan CLASS                                          lists the tests of a class
+ *   step CLASS FILE PATIENCE TIMEOUT FIRST ID…          runs tests
+ *   finish                                              is answered when all before it has been done
+ * </pre>
+ * It ends with {@code halt}, whatever threads the learner's program has left.
+ */
+public final class RunnerMain {
+    private static final int MOST_OUTPUT = 64 * 1024;
+
+    private final PrintStream out;
+    private final InputStream in = System.in;
+    private final Capture printed = new Capture();
+    private final Launcher launcher = quietLauncher();
+    private final TestClassPath classPath = new TestClassPath();
+    private SealedRecords records;
+
+    private RunnerMain(SocketChannel grader) {
+        out = new PrintStream(Channels.newOutputStream(grader), false, StandardCharsets.UTF_8);
+    }
+
+    public static void main(String[] args) throws IOException {
+        var runner = new RunnerMain(SocketChannel.open(UnixDomainSocketAddress.of(args[0])));
+        try {
+            runner.obey();
+        } catch (Throwable broken) {   // out of memory, most likely
+            runner.send("crash", FailureText.message(broken));
+        }
+        Runtime.getRuntime().halt(0);
+    }
+
+    private void obey() throws IOException, ReflectiveOperationException, InterruptedException {
+        records = new SealedRecords(HexFormat.of().parseHex(line()));
+        System.setIn(InputStream.nullInputStream());
+        launcher.execute(request(List.of(selectClass(WarmUp.class)), "10"), new TestExecutionListener() {});
+        for (var order = line().split("\t", -1); !order[0].isEmpty(); order = line().split("\t", -1)) {
+            switch (order[0]) {
+                case "load" -> load(order[1], order[2]);
+                case "plan" -> plan(order[1]);
+                case "step" -> {
+                    var limit = Duration.ofSeconds(Long.parseLong(order[4]));
+                    initialise(order[2].replace(".java", ""), limit);
+                    link(classPath.load(order[1]));
+                    classPath.setPatience(Duration.ofMillis(Long.parseLong(order[3])));
+                    runStep(order[2], order[4], Boolean.parseBoolean(order[5]), List.of(order).subList(6, order.length));
+                }
+                default -> send("done");
+            }
+        }
+    }
+
+    /** Nothing of an earlier check stays in force: its classes, its handlers, what it had put in the place of the streams. */
+    private void load(String libraries, String classes) throws IOException {
+        classPath.open(libraries, classes);
+        Thread.currentThread().setContextClassLoader(classPath.loader());
+        Thread.setDefaultUncaughtExceptionHandler(null);
+        var captured = new PrintStream(printed, true, StandardCharsets.UTF_8);
+        System.setOut(captured);
+        System.setErr(captured);
+    }
+
+    private void plan(String testClass) throws ClassNotFoundException {
+        var plan = launcher.discover(request(List.of(selectClass(classPath.load(testClass))), "10"));
+        plan.accept(new TestPlan.Visitor() {
+            @Override
+            public void visit(TestIdentifier test) {
+                if (test.isTest() && test.getSource().orElseThrow() instanceof MethodSource source) {
+                    send("test", test.getUniqueId(), step(source.getJavaClass(), "value"), step(source.getJavaClass(), "title"),
+                            step(source.getJavaClass(), "further"), Boolean.toString(mayBeSkipped(source)), source.getMethodName());
+                }
+            }
+        });
+        send("planned");
+    }
+
+    /** An element of the step's annotation: by name, because the kit is not on the grader's own class path. */
+    private static String step(Class<?> testClass, String element) {
+        for (var annotation : testClass.getAnnotations()) {
+            if (annotation.annotationType().getName().equals("kit.Step")) {
+                try {
+                    return annotation.annotationType().getMethod(element).invoke(annotation).toString();
+                } catch (ReflectiveOperationException e) {
+                    throw new IllegalStateException(e);
+                }
+            }
+        }
+        throw new IllegalStateException(testClass.getName() + " has no @Step");
+    }
+
+    /** A test is skipped where a condition says so that stands at it or around it, and nowhere else. */
+    private static boolean mayBeSkipped(MethodSource test) {
+        var declared = Stream.of(test.getJavaMethod().getAnnotations());
+        var around = Stream.<Class<?>>iterate(test.getJavaClass(), Objects::nonNull, Class::getEnclosingClass)
+                .flatMap(type -> Stream.of(type.getAnnotations()));
+        return Stream.concat(declared, around)
+                .anyMatch(each -> each.annotationType().getPackageName().equals("org.junit.jupiter.api.condition"));
+    }
+
+    /** JUnit limits the time of tests, but the first of them might not even begin. What else goes wrong here, the tests will meet. */
+    private void initialise(String type, Duration limit) throws InterruptedException {
+        var initialiser = Thread.ofPlatform().daemon().unstarted(() -> {
+            try {
+                Class.forName(type, true, classPath.loader());
+            } catch (ClassNotFoundException | LinkageError e) {
+                // Told by the tests.
+            }
+        });
+        initialiser.start();
+        if (!initialiser.join(limit)) {
+            throw new AssertionError("the static initialiser of " + type + " did not come to its end\n"
+                    + "likely: it waits for what never comes, or loops for ever");
+        }
+    }
+
+    /** Fails by itself where the learner's file no longer has a type that the tests name; JUnit would tell it in a page of frames. */
+    private static void link(Class<?> tests) {
+        tests.getDeclaredMethods();
+        tests.getDeclaredFields();
+        Stream.of(tests.getDeclaredClasses()).forEach(RunnerMain::link);
+    }
+
+    private void runStep(String file, String timeoutSeconds, boolean untilFirstFailed, List<String> ids) {
+        var request = request(ids.stream().map(DiscoverySelectors::selectUniqueId).toList(), timeoutSeconds);
+        var enough = CancellationToken.create();
+        launcher.execute(LauncherExecutionRequestBuilder.request(request)
+                .listeners(new Reporter(file, untilFirstFailed ? Optional.of(enough) : Optional.empty())).cancellationToken(enough).build());
+        send("step-done");
+    }
+
+    private final class Reporter implements TestExecutionListener {
+        private final String file;
+        private final Optional<CancellationToken> atFirstFailure;
+        private TestPlan plan;
+        private long began;
+
+        private Reporter(String file, Optional<CancellationToken> atFirstFailure) {
+            this.file = file;
+            this.atFirstFailure = atFirstFailure;
+        }
+
+        @Override
+        public void testPlanExecutionStarted(TestPlan plan) {
+            this.plan = plan;
+        }
+
+        @Override
+        public void executionStarted(TestIdentifier test) {
+            if (test.isTest()) {
+                printed.clear();
+                began = System.nanoTime();
+                send("start", test.getUniqueId());
+            }
+        }
+
+        /** A step that is skipped as a whole skips its tests, but JUnit tells of the step alone. */
+        @Override
+        public void executionSkipped(TestIdentifier skipped, String reason) {
+            boolean enough = atFirstFailure.map(CancellationToken::isCancellationRequested).orElse(false);
+            if (!enough) {
+                Stream.concat(Stream.of(skipped), plan.getDescendants(skipped).stream()).filter(TestIdentifier::isTest)
+                        .forEach(test -> send("end", test.getUniqueId(), "SKIPPED", "0", reason, "", ""));
+            }
+        }
+
+        @Override
+        public void executionFinished(TestIdentifier test, TestExecutionResult result) {
+            var failure = result.getThrowable().orElse(null);
+            if (test.isTest()) {
+                send("end", test.getUniqueId(), status(result), Long.toString((System.nanoTime() - began) / 1_000_000),
+                        FailureText.message(failure), FailureText.place(failure, file), printed.text());
+                if (result.getStatus() == TestExecutionResult.Status.FAILED) {
+                    atFirstFailure.ifPresent(CancellationToken::cancel);
+                }
+            } else if (failure != null) {
+                send("container", FailureText.message(failure), FailureText.place(failure, file));
+            }
+        }
+    }
+
+    private static String status(TestExecutionResult result) {
+        return switch (result.getStatus()) {
+            case SUCCESSFUL -> "PASSED";
+            case ABORTED -> "ABORTED";
+            case FAILED -> result.getThrowable().orElseThrow() instanceof TimeoutException ? "HUNG" : "FAILED";
+        };
+    }
+
+    /** Nothing is looked up on the class path: no listener of somebody else's, no second engine. */
+    private static Launcher quietLauncher() {
+        return LauncherFactory.create(LauncherConfig.builder()
+                .enableTestEngineAutoRegistration(false).addTestEngines(new JupiterTestEngine())
+                .enableLauncherSessionListenerAutoRegistration(false)
+                .enableLauncherDiscoveryListenerAutoRegistration(false)
+                .enableTestExecutionListenerAutoRegistration(false)
+                .enablePostDiscoveryFilterAutoRegistration(false).build());
+    }
+
+    private static LauncherDiscoveryRequest request(List<? extends DiscoverySelector> selectors, String timeoutSeconds) {
+        return LauncherDiscoveryRequestBuilder.request().selectors(selectors)
+                .enableImplicitConfigurationParameters(false)   // neither system properties nor files of the learner's
+                .configurationParameter("junit.jupiter.execution.timeout.testable.method.default", timeoutSeconds + " s")
+                .configurationParameter("junit.jupiter.execution.timeout.thread.mode.default", "SEPARATE_THREAD")
+                .configurationParameter("junit.jupiter.extensions.autodetection.enabled", "false")
+                .configurationParameter("junit.platform.stacktrace.pruning.enabled", "false").build();
+    }
+
+    private void send(String... fields) {
+        synchronized (out) {
+            out.println(records.seal(List.of(fields)));
+            out.flush();
+        }
+    }
+
+    /** Byte by byte: what follows the line belongs to nobody else. */
+    private String line() throws IOException {
+        var text = new ByteArrayOutputStream();
+        for (int next; (next = in.read()) >= 0 && next != '\n'; ) {
+            text.write(next);
+        }
+        return text.toString(StandardCharsets.UTF_8);
+    }
+
+    /** What the learner's program prints during one test, up to a limit. */
+    private static final class Capture extends OutputStream {
+        private final ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        private boolean more;
+
+        @Override
+        public synchronized void write(int one) {
+            write(new byte[] {(byte) one}, 0, 1);
+        }
+
+        @Override
+        public synchronized void write(byte[] from, int offset, int length) {
+            int room = Math.min(length, MOST_OUTPUT - bytes.size());
+            bytes.write(from, offset, room);
+            more |= room < length;
+        }
+
+        private synchronized void clear() {
+            bytes.reset();
+            more = false;
+        }
+
+        private synchronized String text() {
+            return bytes.toString(StandardCharsets.UTF_8) + (more ? "\n(more was printed: cut here)" : "");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+package verify.lab;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import module java.base;
+
+import grader.check.CheckOptions;
+import grader.check.Verdict;
+import grader.check.Verdict.Status;
+import grader.speed.ContentCache;
+import grader.workbook.Lab;
+import grader.workbook.Skeleton;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.MethodSource;
+import verify.Selection;
+
+/** Known wrong answers: each passes the steps before its own, and its own step rejects it with the right words. */
+@Execution(ExecutionMode.CONCURRENT)
+@ParameterizedClass(name = "{0}")
+@MethodSource("verify.Selection#labs")
+class MistakeTest {
+    private static final int FEWEST = 5;
+
+    @Parameter
+    Lab lab;
+
+    @TestFactory
+    Stream<DynamicTest> every_mistake_is_rejected_by_its_step_with_its_words() throws IOException {
+        var mistakes = Mistake.of(lab);
+        assertTrue(mistakes.size() >= FEWEST, mistakes.size() + " mistakes, fewer than " + FEWEST);
+        var skeleton = Skeleton.of(lab.solution());
+        var solution = skeleton.withSteps(skeleton.steps());
+        return mistakes.stream().map(mistake -> DynamicTest.dynamicTest(lab.number() + " " + mistake.name(), () -> check(mistake, solution)));
+    }
+
+    private void check(Mistake mistake, String solution) throws IOException {
+        var wrong = mistake.applied(solution);
+        var options = WarmChecker.expectingFailureAfter(mistake.step() - 1);
+        isRejected(mistake, WarmChecker.check(lab, wrong, options.ofSteps(mistake.step(), mistake.step())));
+        if (mistake.step() > 1) {
+            earlierStepsPass(mistake, wrong, options);
+        }
+    }
+
+    private static void isRejected(Mistake mistake, Verdict verdict) {
+        var story = WarmChecker.story(verdict);
+        var step = verdict.steps().get(mistake.step() - 1);
+        boolean isTold = mistake.isToldIn(story);
+        assumeTrue(isTold || step.tests().stream().noneMatch(test -> test.status() == Status.SKIPPED), "a test that may tell it is skipped on this machine");
+        assertEquals(Status.FAIL, step.status(), () -> "step " + mistake.step() + " of " + mistake.name() + "\n" + story);
+        assertTrue(isTold, () -> "it should be told «" + mistake.says() + "»\n" + story);
+    }
+
+    /** What was seen once holds until patch, solution, tests, kit or JDK change; where everything is required, it is seen again. */
+    private void earlierStepsPass(Mistake mistake, String wrong, CheckOptions options) throws IOException {
+        var tests = WarmChecker.own().plan(lab).folder().getFileName();   // named by the hash of kit, tests and JDK
+        var seen = Selection.book().cache().resolve("seen", ContentCache.hash(List.of(tests, mistake.step(), wrong)));
+        if (Files.exists(seen) && !Selection.requiresAll()) {
+            return;
+        }
+        var verdict = WarmChecker.check(lab, wrong, options.ofSteps(1, mistake.step() - 1));
+        var failed = verdict.steps().stream().filter(step -> step.status() == Status.FAIL).map(step -> step.step().number()).toList();
+        assertEquals(List.of(), failed, () -> "steps before " + mistake.step() + " that reject " + mistake.name() + "\n" + WarmChecker.story(verdict));
+        Files.createDirectories(seen.getParent());
+        Files.writeString(seen, "");
+    }
+}

@@ -1,0 +1,221 @@
+package verify.tool;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import module java.base;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import grader.workbook.Folders;
+import grader.workbook.Lab;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
+import verify.Commands;
+import verify.Selection;
+
+/** What a learner meets at the grader's commands, in a copy of the workbook. */
+@Execution(ExecutionMode.CONCURRENT)
+class GraderTest {
+    private Lab lab;
+    private WorkbookCopy copy;
+
+    @BeforeEach
+    void open() throws IOException {
+        lab = Selection.book().lab("401");
+        copy = WorkbookCopy.make();
+    }
+
+    @AfterEach
+    void close() throws IOException {
+        copy.close();
+    }
+
+    private static void assertSays(Commands.Ended ended, String... words) {
+        for (var word : words) {
+            assertTrue(ended.all().contains(word), "not said: «" + word + "»\n" + ended.all());
+        }
+    }
+
+    @Test
+    void the_skeleton_is_to_do_step_by_step() throws Exception {
+        var ended = copy.grader("test", "401");
+        assertEquals(1, ended.status(), ended.all());
+        assertEquals(7, ended.output().lines().filter(line -> line.endsWith("to do")).count(), ended.output());
+        var place = ended.output().lines().toList().get(2);
+        assertTrue(place.matches(" +labs/401-tcp-server/TcpServer\\.java:\\d+"), place);
+        assertSays(ended, "./jbang test-401", "./jbang hint 401", "0 of 7 steps");
+    }
+
+    @Test
+    void the_solution_passes_and_reset_brings_the_skeleton_back() throws Exception {
+        copy.write(lab, text -> text);
+        var passed = copy.grader("test", "401");
+        assertEquals(0, passed.status(), passed.all());
+        assertSays(passed, "7 of 7 steps", "all steps pass");
+        assertSays(copy.grader("progress"), "#######");
+        assertSays(copy.grader("reset", "401"), "TcpServer.java.bak1");
+        assertEquals(lab.skeleton(), Files.readString(copy.path(lab.file())));
+        assertEquals(1, copy.grader("test", "401").status());
+    }
+
+    @Test
+    void a_compile_error_is_shown_with_its_line_and_advice() throws Exception {
+        copy.write(lab, text -> text.replaceFirst("return \\(InetSocketAddress\\)", "return (InetSocketAdress)"));
+        var ended = copy.grader("test", "401");
+        assertEquals(1, ended.status(), ended.all());
+        assertSays(ended, "labs/401-tcp-server/TcpServer.java:", "cannot find symbol", "^", "spelled", "does not compile yet");
+    }
+
+    @Test
+    void a_missing_file_is_no_verdict() throws Exception {
+        Files.delete(copy.path(lab.file()));
+        var ended = copy.grader("test", "401");
+        assertEquals(2, ended.status(), ended.all());
+        assertSays(ended, "is not there", "./jbang reset 401");
+    }
+
+    @Test
+    void an_unknown_lab_is_no_verdict() throws Exception {
+        var ended = copy.grader("test", "499");
+        assertEquals(2, ended.status());
+        assertSays(ended, "there is no lab 499");
+    }
+
+    @Test
+    void a_submission_is_checked_wherever_it_lies() throws Exception {
+        var text = Files.readString(lab.solution());
+        var submissions = Files.createDirectories(copy.root().resolve("submissions"));
+        var renamed = Files.writeString(submissions.resolve("alice.java"), text);
+        var loose = Files.createDirectories(submissions.resolve("bob"));
+        Files.writeString(loose.resolve(lab.fileName()), text);
+        var layout = Files.createDirectories(submissions.resolve("carol/labs/" + lab.slug()));
+        Files.writeString(layout.resolve(lab.fileName()), text);
+        for (var path : List.of(renamed, loose, submissions.resolve("carol"))) {
+            var ended = copy.grader("test", "401", path.toString());
+            assertEquals(0, ended.status(), path + "\n" + ended.all());
+        }
+        assertEquals(2, copy.grader("test", "401", submissions.toString()).status(), "a folder without the file");
+        assertSays(copy.grader("progress"), "0 of 7 steps");
+    }
+
+    @Test
+    void json_has_the_shape_of_exercism_version_3() throws Exception {
+        var todo = json(copy.grader("test", "401", "--json"));
+        assertEquals(3, todo.path("version").asInt());
+        assertEquals("fail", todo.path("status").asText());
+        assertTrue(todo.path("tests").valueStream().allMatch(test -> !test.path("message").asText().isEmpty() && test.path("task_id").asInt() > 0), todo.toString());
+        copy.write(lab, text -> text);
+        var passed = json(copy.grader("test", "401", "--json"));
+        assertEquals("pass", passed.path("status").asText());
+        assertTrue(passed.path("tests").valueStream().allMatch(test -> test.path("status").asText().equals("pass")), passed.toString());
+        copy.write(lab, text -> text + "}");
+        var error = json(copy.grader("test", "401", "--json"));
+        assertEquals("error", error.path("status").asText());
+        assertTrue(error.path("message").asText().contains("TcpServer.java:"), error.toString());
+    }
+
+    private static JsonNode json(Commands.Ended ended) throws IOException {
+        return new ObjectMapper().readTree(ended.output());
+    }
+
+    @Test
+    void hints_grow_stronger_and_begin_again() throws Exception {
+        var first = copy.grader("hint", "401").output();
+        assertTrue(first.contains("step 1: Listen on a port") && first.contains("hint 1 of 3"), first);
+        assertSays(copy.grader("hint", "401"), "hint 2 of 3");
+        assertSays(copy.grader("hint", "401"), "hint 3 of 3");
+        assertSays(copy.grader("hint", "401"), "hint 1 of 3");
+        assertSays(copy.grader("hint", "401", "5"), "step 5: Cap the connections", "hint 1 of 3");
+        assertEquals(2, copy.grader("hint", "401", "9").status());
+    }
+
+    @Test
+    void damaged_progress_is_set_aside() throws Exception {
+        copy.grader("test", "401");
+        Files.writeString(copy.root().resolve(".workbook/progress.properties"), "401-tcp-server=passed 1 half a");
+        var ended = copy.grader("progress");
+        assertEquals(0, ended.status());
+        assertSays(ended, "damaged", "0 of 7 steps", "to come");
+    }
+
+    @Test
+    void help_is_there_for_every_command() throws Exception {
+        for (var command : List.of("test", "watch", "hint", "progress", "reset", "bench", "skeleton", "transcripts", "ide")) {
+            var ended = copy.grader(command, "--help");
+            assertEquals(0, ended.status(), command);
+            assertTrue(ended.output().startsWith("Usage: "), ended.all());
+        }
+        assertEquals(2, copy.grader("test").status(), "a command without its lab");
+    }
+
+    @Test
+    void all_goes_on_after_a_failed_step() throws Exception {
+        copy.write(lab, text -> text.replaceFirst("(public InetSocketAddress localAddress\\(\\) \\{\n)", "$1        if (options.backlog() == options.backlog()) { return new InetSocketAddress(\"127.0.0.1\", 1); }\n"));
+        var stopped = copy.grader("test", "401");
+        assertSays(stopped, "FAIL", "not checked yet");
+        assertTrue(!copy.grader("test", "401", "--all").output().contains("not checked yet"));
+    }
+
+    @Test
+    void times_are_told_step_by_step() throws Exception {
+        copy.write(lab, text -> text);
+        var ended = copy.grader("test", "401", "--times");
+        assertEquals(7, ended.output().lines().filter(line -> line.matches("  \\d  .* pass .* [\\d,]+ ms")).count(), ended.output());
+        assertSays(ended, "the tests alone");
+    }
+
+    @Test
+    void a_file_that_does_not_compile_takes_no_progress_away() throws Exception {
+        copy.write(lab, text -> text);
+        copy.grader("test", "401");
+        copy.write(lab, text -> text + "}");
+        assertSays(copy.grader("test", "401"), "does not compile");
+        assertSays(copy.grader("progress"), "7 of 7 steps");
+        copy.write(lab, text -> text.replace("new ServerSocket()", "new ServerSocket(1)"));
+        assertEquals(1, copy.grader("test", "401").status());
+        assertSays(copy.grader("progress"), "0 of 7 steps (once 7)");
+        assertSays(copy.grader("hint", "401"), "step 1");
+    }
+
+    @Test
+    void an_empty_path_is_no_verdict() throws Exception {
+        var ended = copy.grader("test", "401", "", "--json");
+        assertEquals(2, ended.status(), ended.all());
+        assertSays(ended, "is empty");
+    }
+
+    @Test
+    void a_submission_that_is_a_link_out_of_its_folder_is_not_followed() throws Exception {
+        var folder = Files.createDirectories(copy.root().resolve("submissions/bob"));
+        var link = Files.createSymbolicLink(folder.resolve(lab.fileName()), copy.path(lab.solution()));
+        for (var path : List.of(folder, link)) {
+            var ended = copy.grader("test", "401", path.toString());
+            assertEquals(1, ended.status(), ended.all());
+            assertSays(ended, "symbolic link", "it was not compiled");
+        }
+    }
+
+    @Test
+    void a_copy_without_solutions_checks_all_the_same() throws Exception {
+        Folders.delete(copy.root().resolve("solutions"));
+        assertSays(copy.grader("test", "401"), "0 of 7 steps");
+        assertSays(copy.grader("reset", "401"), "is the skeleton again");
+        Files.delete(copy.path(lab.skeletonFile()));
+        var ended = copy.grader("test", "401");
+        assertEquals(2, ended.status(), ended.all());
+        assertSays(ended, "skeleton.java.txt is missing", "copy it from the workbook");
+    }
+
+    @Test
+    void a_lab_that_is_only_begun_disturbs_no_other() throws Exception {
+        Files.createDirectories(copy.root().resolve("tests/408-proxy-server"));
+        Files.createDirectories(copy.root().resolve("labs/409-http2-server"));
+        assertSays(copy.grader("test", "401"), "0 of 7 steps");
+        assertSays(copy.grader("progress"), "408  Proxy server             to come");
+        assertEquals(2, copy.grader("test", "408").status());
+    }
+}
