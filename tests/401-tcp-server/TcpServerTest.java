@@ -1183,7 +1183,9 @@ class TcpServerTest {
 
     private static TcpServer serve(InetSocketAddress bind, TcpServer.Handler handler, TcpServer.Options options)
             throws IOException {
-        return closeLater(TcpServer.start(bind, handler, options));
+        return closeLater(
+                TcpServer.start(bind, handler, options),
+                server -> server.stats().toString());
     }
 
     private static TcpServer serve(ServerSocket listening, TcpServer.Handler handler, TcpServer.Options options) {

@@ -20,8 +20,10 @@ package grader;
 import module java.base;
 
 import grader.commands.BenchCommand;
+import grader.commands.RegisterCommand;
 import grader.commands.HintCommand;
 import grader.commands.IdeCommand;
+import grader.commands.NewCommand;
 import grader.commands.PrepareCommand;
 import grader.commands.ProgressCommand;
 import grader.commands.ResetCommand;
@@ -44,7 +46,8 @@ import picocli.CommandLine.Command;
         description = "The workbook's commands. A LAB is a number (401) or a name (401-tcp-server).",
         footer = {"", "Exit status: 0 all passed, 1 some step not passed, 2 could not check."},
         subcommands = {TestCommand.class, WatchCommand.class, HintCommand.class, ProgressCommand.class, ResetCommand.class,
-            BenchCommand.class, SkeletonCommand.class, TranscriptsCommand.class, IdeCommand.class, PrepareCommand.class})
+            IdeCommand.class, BenchCommand.class, NewCommand.class, SkeletonCommand.class, TranscriptsCommand.class,
+            RegisterCommand.class, PrepareCommand.class})
 public final class Main {
     private static final int COULD_NOT_CHECK = 2;
 
@@ -72,8 +75,12 @@ public final class Main {
         if (isPlainTest && (args.length == 2 || arguments.subList(2, args.length).equals(List.of("--times")))) {
             return TestCommand.of(args[1], args.length == 3).call();
         }
-        return new CommandLine(new Main()).setUsageHelpWidth(96)
-                .setExecutionExceptionHandler((e, line, parsed) -> couldNotCheck(e)).execute(args);
+        return commandLine().execute(args);
+    }
+
+    /** All commands. */
+    public static CommandLine commandLine() {
+        return new CommandLine(new Main()).setUsageHelpWidth(96).setExecutionExceptionHandler((e, line, parsed) -> couldNotCheck(e));
     }
 
     /** What the launcher may run the next time instead of asking JBang, and the cache that makes it quick. */

@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.extension.ExtensionContext;
 import org.junit.jupiter.api.extension.InvocationInterceptor;
 import org.junit.jupiter.api.extension.ReflectiveInvocationContext;
@@ -55,15 +56,21 @@ public final class LeakCheck implements InvocationInterceptor {
         long pause = 1;
         for (var left = left(firstThread, before); !left.isEmpty(); left = left(firstThread, before)) {
             if (System.nanoTime() - start > limit.toNanos()) {
-                var failure = History.fail("expected nothing left when everything is closed, still there:\n  "
-                        + String.join("\n  ", left),
-                                "an end that is not reached on every path: close in finally, and wake who waits");
+                var failure = told(left);
                 Patience.ranOut();
                 throw failure;
             }
             Thread.sleep(pause);
             pause = Math.min(2 * pause, SELDOM);
         }
+    }
+
+    /** What the lab says of itself comes first: a thread of given code may live on because of a count that is wrong. */
+    private static AssertionError told(List<String> left) {
+        var run = RunningTest.current().orElseThrow();
+        var accounts = run.accounts().stream().map(account -> "the lab itself says: " + account + "\n").collect(Collectors.joining());
+        return History.fail("expected no thread and no socket left when everything is closed\n" + accounts
+                + "still there:\n  " + String.join("\n  ", left), run.usualLeak);
     }
 
     private static List<String> left(long firstThread, Set<String> before) {

@@ -1,8 +1,11 @@
 package kit;
 
 import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.Deque;
+import java.util.List;
 import java.util.Optional;
+import java.util.function.Supplier;
 
 /**
  * One test while it runs. The threads that it starts belong to it, and so do the threads they start: that is how a
@@ -13,17 +16,20 @@ final class RunningTest {
     private static final InheritableThreadLocal<RunningTest> CURRENT = new InheritableThreadLocal<>();
 
     final int step;
+    final String usualLeak;
     final History history = new History();
     private final Thread thread = Thread.currentThread();
     private final Deque<AutoCloseable> toClose = new ArrayDeque<>();   // guarded by this
+    private final List<Supplier<String>> accounts = new ArrayList<>(); // guarded by this
     private Throwable death;                                           // guarded by this
     private boolean over;                                              // guarded by this
 
-    private RunningTest(int step) {
-        this.step = step;
+    private RunningTest(Step step) {
+        this.step = step.value();
+        usualLeak = step.leak();
     }
 
-    static RunningTest begin(int step) {
+    static RunningTest begin(Step step) {
         var run = new RunningTest(step);
         CURRENT.set(run);
         return run;
@@ -49,6 +55,15 @@ final class RunningTest {
         if (death != null) {
             closeSoon();
         }
+    }
+
+    synchronized void account(Supplier<String> account) {
+        accounts.add(account);
+    }
+
+    /** What the lab itself says about what it has open, a line each. */
+    synchronized List<String> accounts() {
+        return accounts.stream().map(Supplier::get).toList();
     }
 
     /** Not on the dying thread, which the close may wait for. */

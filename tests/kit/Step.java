@@ -22,4 +22,7 @@ public @interface Step {
 
     /** True when the step is not part of the lab's core. */
     boolean further() default false;
+
+    /** What mistake in this step usually leaves a thread or a socket behind; see {@link LeakCheck}. */
+    String leak() default "an end that is not reached on every path: close in finally, and wake who waits";
 }

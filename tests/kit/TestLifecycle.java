@@ -2,6 +2,7 @@ package kit;
 
 import java.lang.Thread.UncaughtExceptionHandler;
 import java.lang.reflect.Method;
+import java.util.function.Function;
 import org.junit.jupiter.api.extension.ExtensionContext;
 import org.junit.jupiter.api.extension.InvocationInterceptor;
 import org.junit.jupiter.api.extension.ReflectiveInvocationContext;
@@ -33,15 +34,25 @@ public final class TestLifecycle implements InvocationInterceptor {
 
     /** Closed when the test ends, or as soon as a thread of the lab dies. */
     public static <T extends AutoCloseable> T closeLater(T resource) {
-        RunningTest.current().orElseThrow(() -> new IllegalStateException("no test of a @Lab runs here")).closeLater(resource);
+        running().closeLater(resource);
         return resource;
+    }
+
+    /** The same. @param account what the resource says of itself, to be shown where something is left when it is closed */
+    public static <T extends AutoCloseable> T closeLater(T resource, Function<T, String> account) {
+        running().account(() -> account.apply(resource));
+        return closeLater(resource);
+    }
+
+    private static RunningTest running() {
+        return RunningTest.current().orElseThrow(() -> new IllegalStateException("no test of a @Lab runs here"));
     }
 
     @Override
     public void interceptTestMethod(Invocation<Void> invocation, ReflectiveInvocationContext<Method> method,
                                     ExtensionContext context) throws Throwable {
-        int step = context.getRequiredTestClass().getAnnotation(Step.class).value();
-        Patience.beginStep(step);
+        var step = context.getRequiredTestClass().getAnnotation(Step.class);
+        Patience.beginStep(step.value());
         var run = RunningTest.begin(step);
         Throwable failure = null;
         try {

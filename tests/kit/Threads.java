@@ -6,8 +6,8 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * The threads that a lab has started. The JDK's own (pollers, carriers, cleaners) do not count, nor do JUnit's and the
- * kit's.
+ * The threads that a lab has started. The JDK's own (pollers, carriers, cleaners, the common pool) do not count unless
+ * they are at work for the lab, nor do JUnit's and the kit's.
  *
  * <p>No public method lists virtual threads but a thread dump, and in JDK 25.0.3 a dump as JSON can crash the JVM while
  * virtual threads come and go. So the JDK's own list is read, where the JVM was started with
@@ -18,12 +18,15 @@ final class Threads {
     /** OkHttp and Okio share them among all clients of a JVM, and let them idle for a minute. */
     private static final Set<String> SHARED = Set.of("OkHttp TaskRunner", "Okio Watchdog");
 
+    /** The JDK starts them for all users of a JVM, when the first one asks for a pool thread or a timeout. */
+    private static final List<String> OF_THE_JDK = List.of("ForkJoinPool.commonPool-", "CompletableFutureDelayScheduler");
+
     private Threads() {}
 
     /** Descriptions of the living threads whose id is at least {@code first}: ids are given in order. */
     static List<String> since(long first) {
         return Stream.concat(platformThreads(), virtualThreads())
-                .filter(thread -> thread.threadId() >= first && thread.isAlive() && !isOurs(thread.getName()))
+                .filter(thread -> thread.threadId() >= first && thread.isAlive() && !isOurs(thread.getName()) && !isIdleOfTheJdk(thread))
                 .map(Threads::describe).toList();
     }
 
@@ -60,6 +63,11 @@ final class Threads {
 
     private static boolean isOurs(String name) {
         return name.startsWith("junit-") || name.startsWith("kit-") || SHARED.contains(name);
+    }
+
+    private static boolean isIdleOfTheJdk(Thread thread) {
+        return OF_THE_JDK.stream().anyMatch(thread.getName()::startsWith)
+                && Arrays.stream(thread.getStackTrace()).allMatch(frame -> frame.getModuleName() != null);
     }
 
     private static String describe(Thread thread) {

@@ -230,10 +230,15 @@ public final class RunnerMain {
                 .configurationParameter("junit.platform.stacktrace.pruning.enabled", "false").build();
     }
 
+    /** A thread that somebody has interrupted would close the channel by writing to it, so the interrupt has to wait. */
     private void send(String... fields) {
+        boolean interrupted = Thread.interrupted();
         synchronized (out) {
             out.println(records.seal(List.of(fields)));
             out.flush();
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
         }
     }
 

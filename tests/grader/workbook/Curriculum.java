@@ -8,9 +8,16 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 /** The twenty labs as one course, read from {@code book/curriculum.json}: titles, steps, themes, times. */
 @JsonIgnoreProperties(ignoreUnknown = true)
 public record Curriculum(Map<String, String> themes, List<Entry> labs) {
-    /** A lab, whether it is here already or still to come. Hours are those of a learner's work. */
+    /**
+     * A lab, whether it is here already or still to come.
+     *
+     * @param level     1 to 3
+     * @param coreHours of a learner's work, as {@code furtherHours}
+     * @param readFirst numbers of the chapters that this one builds on
+     * @param needs     what it takes beyond the JDK; null where the lab is still to come
+     */
     public record Entry(int number, String slug, String title, String type, String theme, int level, double coreHours,
-                 double furtherHours, List<Integer> readFirst, List<StepTitle> steps) {}
+                 double furtherHours, List<Integer> readFirst, String needs, List<StepTitle> steps) {}
 
     public record StepTitle(String title, boolean further) {}
 

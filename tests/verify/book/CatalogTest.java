@@ -5,8 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import module java.base;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import grader.commands.RegisterCommand;
+import grader.maintain.Catalog;
 import grader.workbook.Curriculum;
 import org.junit.jupiter.api.Test;
 import verify.Commands;
@@ -16,43 +17,19 @@ import verify.Selection;
 class CatalogTest {
     private static final Set<String> TOP_LEVEL = Set.of("README.adoc", "labs", "solutions", "tests", "book", "jbang-catalog.json", "jbang", "LICENSE");
 
-    private final JsonNode catalog = new ObjectMapper().readTree(Selection.root().resolve("jbang-catalog.json").toFile());
+    private final Catalog catalog = RegisterCommand.of(Selection.book(), grader.Main.commandLine());
 
-    CatalogTest() throws IOException {}
-
-    private JsonNode alias(String name) {
-        var alias = catalog.path("aliases").path(name);
-        assertTrue(alias.isObject(), "jbang-catalog.json has no alias " + name);
-        return alias;
+    @Test
+    void catalog_and_readme_are_what_register_writes() throws IOException {
+        assertEquals(catalog.json(), Files.readString(catalog.file()), "jbang-catalog.json: type jbang register");
+        assertEquals(catalog.readme(), Files.readString(catalog.readmeFile()), "README.adoc: type jbang register");
     }
 
     @Test
-    void every_lab_has_its_three_aliases_and_its_template() throws IOException {
-        for (var lab : Selection.book().labs()) {
-            assertEquals("labs/" + lab.slug() + "/" + lab.fileName(), alias("lab-" + lab.number()).path("script-ref").asText());
-            assertEquals("solutions/" + lab.slug() + "/" + lab.fileName(), alias("solution-" + lab.number()).path("script-ref").asText());
-            assertEquals("tests/grader/Main.java", alias("test-" + lab.number()).path("script-ref").asText());
-            assertEquals("[\"test\",\"" + lab.number() + "\"]", alias("test-" + lab.number()).path("arguments").toString());
-            var refs = catalog.path("templates").path("lab-" + lab.number()).path("file-refs");
-            assertTrue(refs.valueStream().anyMatch(ref -> ref.asText().equals("labs/" + lab.slug() + "/" + lab.fileName())),
-                    "no template lab-" + lab.number() + " that gives the skeleton");
-        }
-    }
-
-    @Test
-    void every_alias_leads_to_a_file() {
-        catalog.path("aliases").properties().forEach(alias -> assertTrue(
-                Files.isRegularFile(Selection.root().resolve(alias.getValue().path("script-ref").asText())), alias.getKey() + " leads nowhere"));
-    }
-
-    @Test
-    void no_numbered_alias_stands_for_a_lab_that_is_not_here() throws IOException {
-        var here = Selection.book().labs().stream().map(lab -> lab.number()).toList();
-        var named = Pattern.compile("(?:lab|solution|test)-(\\d+)");
-        catalog.path("aliases").fieldNames().forEachRemaining(alias -> {
-            var number = named.matcher(alias);
-            assertTrue(!number.matches() || here.contains(number.group(1)), "alias " + alias + " has no lab");
-        });
+    void every_alias_and_every_template_leads_to_a_file() throws IOException {
+        var json = new ObjectMapper().readTree(catalog.file().toFile());
+        var files = Stream.concat(json.findValuesAsText("script-ref").stream(), json.findValuesAsText("{filename}").stream()).toList();
+        assertEquals(List.of(), files.stream().filter(file -> !Files.isRegularFile(Selection.root().resolve(file))).toList());
     }
 
     @Test

@@ -8,7 +8,9 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import module java.base;
 
 import grader.check.Submission;
+import grader.maintain.NewLab;
 import grader.workbook.Curriculum;
+import grader.workbook.Folders;
 import grader.workbook.Hints;
 import grader.workbook.Lab;
 import grader.workbook.Skeleton;
@@ -85,5 +87,18 @@ class LabFilesTest {
         assertEquals(IntStream.rangeClosed(1, skeleton.steps()).boxed().toList(), List.copyOf(hints.keySet()));
         hints.forEach((step, each) -> assertEquals(3, each.size(), "hints of step " + step));
         assertEquals(3 * skeleton.steps(), (int) hints.values().stream().flatMap(List::stream).distinct().count(), "hints that differ");
+    }
+
+    @Test
+    void nothing_waits_to_be_written() throws IOException {
+        var files = new ArrayList<>(List.of(lab.solution(), lab.chapter()));
+        files.addAll(Folders.files(lab.tests()));
+        var places = new ArrayList<String>();
+        for (var file : files) {
+            var lines = Files.readAllLines(file);
+            IntStream.range(0, lines.size()).filter(i -> lines.get(i).contains(NewLab.TO_WRITE))
+                    .forEach(i -> places.add(Selection.book().shown(file) + ":" + (i + 1) + ": " + lines.get(i).strip()));
+        }
+        assertEquals("", String.join("\n", places), "places that jbang new has left to be written");
     }
 }

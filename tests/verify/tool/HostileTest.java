@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import module java.base;
 
+import grader.check.CheckListener;
 import grader.check.CheckOptions;
 import grader.check.Checker;
 import grader.check.Submission;
@@ -60,8 +61,9 @@ class HostileTest {
                     """), "the test was aborted", "skip me"),
             new Attack("steers the terminal", called("if (isRunning()) { throw new IllegalStateException(\"\\033[2J\\u009b2J\\u202e\"); }"), "^[[2J\\u009b2J\\u202e"),
             new Attack("closes standard output", called("System.out.close(); System.setOut(null);" + NO_IDEA), "no idea"),
+            new Attack("interrupts every thread", called("Thread.getAllStackTraces().keySet().forEach(Thread::interrupt);" + NO_IDEA), "FAIL"),
             new Attack("throws what nobody expects", called(NO_IDEA), "IllegalStateException: no idea", "TcpServer.java:"),
-            new Attack("leaves a thread behind", called("Thread.ofPlatform().start(() -> { while (true) { LockSupport.park(); } });"), "thread"),
+            new Attack("leaves a thread behind", called("Thread.ofPlatform().start(() -> { while (true) { LockSupport.park(); } });"), "the lab itself says: Stats[active=", "still there:\n", "thread"),
             new Attack("has its own Assertions", called(NO_IDEA).andThen(text -> text
                     + "class Assertions { static void assertEquals(Object a, Object b, String c) {} static void assertTrue(boolean a, String b) {} }\n"
                     + "@interface Test {}\nclass TcpServerTest {}\n")::apply, "no idea"),
@@ -97,6 +99,16 @@ class HostileTest {
                         "the compiler gave up", "nested too deeply"),
                 new Attack("more than a mebibyte", text -> text + "// more\n".repeat(200_000), "may hold 1 MiB", "it was not compiled"))
                 .map(misfit -> DynamicTest.dynamicTest(misfit.name(), () -> check(misfit.change(), misfit.says())));
+    }
+
+    /** What the JDK starts for all users of a JVM is no leak of the program that was the first to ask for it. */
+    @Test
+    void a_thread_of_the_JDKs_own_is_none_that_the_program_leaves_behind() throws Exception {
+        var lab = Selection.book().lab("401");
+        var skeleton = Skeleton.of(lab.solution());
+        var text = called("new CompletableFuture<Void>().orTimeout(1, TimeUnit.MILLISECONDS);").apply(skeleton.withSteps(skeleton.steps()));
+        var verdict = CHECKER.get().check(Submission.of(lab, text), CheckOptions.LEARNER.ofSteps(1, 1), new CheckListener() {});
+        assertEquals(List.of(1), List.copyOf(verdict.passedSteps()), () -> verdict.next().toString());
     }
 
     /** As the grader does it, but in this process, where the compiler is warm; each program has a runner of its own. */
