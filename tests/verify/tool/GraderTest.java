@@ -133,6 +133,12 @@ class GraderTest {
         assertSays(copy.grader("hint", "401"), "hint 3 of 3");
         assertSays(copy.grader("hint", "401"), "hint 1 of 3");
         assertSays(copy.grader("hint", "401", "5"), "step 5: Cap the connections", "hint 1 of 3");
+        copy.grader("hint", "401", "2");
+        var second = copy.grader("hint", "401", "2").output();
+        assertEquals(List.of(), second.lines().filter(line -> line.length() > 96).toList());
+        var third = copy.grader("hint", "401", "2").output();
+        assertTrue(third.contains("\n    while (isRunning()) {\n        try {\n"), third);
+        assertTrue(third.lines().noneMatch(line -> line.matches("\\+|----|\\[source.*")), third);
         assertEquals(2, copy.grader("hint", "401", "9").status());
     }
 
