@@ -119,6 +119,7 @@ public final class RunnerMain {
         var around = Stream.<Class<?>>iterate(test.getJavaClass(), Objects::nonNull, Class::getEnclosingClass)
                 .flatMap(type -> Stream.of(type.getAnnotations()));
         return Stream.concat(declared, around)
+                .flatMap(each -> Stream.concat(Stream.of(each), Stream.of(each.annotationType().getAnnotations())))   // or one composed of them
                 .anyMatch(each -> each.annotationType().getPackageName().equals("org.junit.jupiter.api.condition"));
     }
 
