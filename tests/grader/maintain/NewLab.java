@@ -247,8 +247,8 @@ public record NewLab(Lab lab) {
                 [.box]
                 ****
                 You need:: the JDK.
-                Run your file:: `jbang lab-%1$s`. It is `labs/%3$s/%4$s`.
-                Check it:: `jbang test-%1$s`, or `jbang watch %1$s` at every save. Stuck? `jbang hint %1$s`.
+                Run your file:: `./jbang lab-%1$s`. It is `labs/%3$s/%4$s`.
+                Check it:: `./jbang test-%1$s`, or `./jbang watch %1$s` at every save. Stuck? `./jbang hint %1$s`.
                 ****
 
                 [#lab-%1$s-problem]

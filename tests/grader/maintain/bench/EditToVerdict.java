@@ -31,7 +31,7 @@ class EditToVerdict {
 
     public static void main(String[] args) throws Exception {
         if (args.length > 0) {
-            IO.println("Usage: jbang bench edit-to-verdict\nMeasures " + ROUNDS + " rounds in a copy of the workbook; needs Maven.");
+            IO.println("Usage: ./jbang bench edit-to-verdict\nMeasures " + ROUNDS + " rounds in a copy of the workbook; needs Maven.");
             return;
         }
         var copy = Files.createTempDirectory("edit-to-verdict").toRealPath();
