@@ -80,7 +80,7 @@ public final class Main {
 
     /** All commands. */
     public static CommandLine commandLine() {
-        var commands = new CommandLine(new Main()).setCommandName(Workbook.jbang()).setUsageHelpWidth(96)
+        var commands = new CommandLine(new Main()).setCommandName(Workbook.jbang()).setUsageHelpWidth(96).setExpandAtFiles(false)
                 .setExecutionExceptionHandler((e, line, parsed) -> couldNotCheck(e)).setParameterExceptionHandler(Main::notUnderstood);
         commands.getSubcommands().get("bench").setStopAtPositional(true);   // what comes after the lab is the benchmark's
         return commands;
