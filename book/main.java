@@ -52,6 +52,8 @@ import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import module java.base;
 
 /**
@@ -258,10 +260,31 @@ final class Book implements Callable<Integer> {
 
     // ---- rendering -------------------------------------------------------------------------------------------------
 
+    /**
+     * Makes all that is between two backticks literal. Asciidoctor would still find stars, arrows, index terms and
+     * attributes in it, so code like {@code f((a) -> b)} had to be escaped each time. It sets passages aside before it
+     * looks for any of these, and this is where code is set aside, too. The quotation marks of AsciiDoc that are
+     * written with backticks are lost by it.
+     */
+    private static final String LITERAL_CODE = """
+            module LiteralCode
+              def extract_passthroughs text
+                text = text.gsub(/(?<!\\\\)`([^`\\n]+)`/) do
+                  key = @passthroughs.size
+                  @passthroughs[key] = { text: $1, subs: [:specialcharacters], type: :monospaced }
+                  %(#{Asciidoctor::Substitutors::PASS_START}#{key}#{Asciidoctor::Substitutors::PASS_END})
+                end if text.include? '`'
+                super text
+              end
+            end
+            Asciidoctor::Substitutors.prepend LiteralCode
+            """;
+
     private List<Page> render(List<Chapter> chapters) {
         ASCIIDOCTOR_LOG.setUseParentHandlers(false);    // what it says comes to logged(), once
         try (Asciidoctor asciidoctor = Asciidoctor.Factory.create()) {
             asciidoctor.registerLogHandler(this::logged);
+            asciidoctor.rubyExtensionRegistry().loadClass(new ByteArrayInputStream(LITERAL_CODE.getBytes(UTF_8)));
             var extensions = asciidoctor.javaExtensionRegistry()
                     .blockMacro(new LabsMacro()).blockMacro(new HintsMacro()).blockMacro(new ApiMacro())
                     .block(new DrawingBlock("packet", new PacketDrawing()))
@@ -424,6 +447,7 @@ final class Book implements Callable<Integer> {
         return pages.stream().map(page -> {
             String html = linkTitles(unlinkCut(page.body(), cut), titles);
             html = stepKinds(html, curriculum.lab(page.name()));
+            html = html.replaceAll("</code>'(?=\\p{L})", "</code>&#8217;");     // Asciidoctor wants a letter before it
             html = terminals(callouts(modernJava(html)));
             return new Page(page.name(), page.id(), page.title(), boxes(html), page.headings(), page.chapter());
         }).toList();
@@ -789,6 +813,7 @@ final class Book implements Callable<Integer> {
     /** {@code hints::401[step=2]}: three collapsed blocks, each inside the one before: nobody reads too far. */
     private final class HintsMacro extends BlockMacroProcessor {
         private static final List<String> LABELS = List.of("A hint", "A stronger hint", "The strongest hint");
+        private static final int LONGEST_INLINE = 60;
 
         HintsMacro() {
             super("hints");
@@ -801,7 +826,7 @@ final class Book implements Callable<Integer> {
             try {
                 List<String> hints = hints(target, String.valueOf(attributes.get("step")));
                 if (hints.size() == LABELS.size()) {
-                    parseContent(box, nested(hints));
+                    parseContent(box, nested(hints.stream().map(HintsMacro::withListings).toList()));
                 } else {
                     problem(current.file(), current.lineOf(macro), macro + "]: " + hints.size() + " hints, not three");
                 }
@@ -829,6 +854,13 @@ final class Book implements Callable<Integer> {
             return hints;
         }
 
+        /** A hint is prose with code in it; what is too long for a line of prose becomes a listing of its own. */
+        private static String withListings(String hint) {
+            return Pattern.compile(" *`([^`\\n]+)`[.,;:]?\\s*").matcher(hint).replaceAll(code ->
+                    Matcher.quoteReplacement(code.group(1).length() <= LONGEST_INLINE ? code.group()
+                            : "\n\n[source,java]\n----\n" + OneLiner.laidOut(code.group(1)) + "\n----\n\n"));
+        }
+
         private List<String> nested(List<String> hints) {
             List<String> lines = new ArrayList<>();
             for (int i = 0; i < hints.size(); i++) {
@@ -840,6 +872,74 @@ final class Book implements Callable<Integer> {
                 lines.add("=".repeat(4 + i));
             }
             return lines;
+        }
+    }
+
+    /** Java that was written in one line, laid out again: a statement a line, blocks indented, long lines broken. */
+    private static final class OneLiner {
+        private static final int WIDEST = 76;
+        private static final String INDENT = "    ";
+        private static final Pattern TOKEN =
+                Pattern.compile("\"(?:\\\\.|[^\"\\\\])*\"|'(?:\\\\.|[^'\\\\])*'|\\{ *}|.");
+        private static final Pattern SAME_LINE = Pattern.compile("[).,;]| *(?:catch|else|finally)\\b");
+        private static final Pattern MAY_BREAK =
+                Pattern.compile("(?<=, )|(?<= )(?=(?:\\+|&&|\\|\\||[?:]) )|(?<=\\))(?=\\.)");
+
+        private final Deque<String> open = new ArrayDeque<>();   // brackets, the innermost first
+        private final List<String> lines = new ArrayList<>();
+        private final StringBuilder line = new StringBuilder();
+
+        static String laidOut(String code) {
+            var layout = new OneLiner();
+            for (Matcher token = TOKEN.matcher(code); token.find(); ) {
+                layout.take(token.group(), code.substring(token.end()));
+            }
+            layout.endLine();
+            return String.join("\n", layout.lines);
+        }
+
+        private void take(String token, String rest) {
+            if (token.equals("}")) {
+                endLine();
+                open.poll();
+            }
+            line.append(token.isBlank() && line.isEmpty() ? "" : token);
+            boolean lineEnds = switch (token) {
+                case "{" -> true;
+                case "}" -> !SAME_LINE.matcher(rest).lookingAt();
+                case ";" -> !"(".equals(open.peek());
+                default -> false;
+            };
+            if (lineEnds) {
+                endLine();
+            }
+            switch (token) {
+                case "{" -> open.push("{");
+                case "(", "[" -> open.push("(");
+                case ")", "]" -> open.poll();
+                default -> {}
+            }
+        }
+
+        private void endLine() {
+            String indent = INDENT.repeat((int) open.stream().filter("{"::equals).count());
+            String text = line.isEmpty() ? "" : indent + line.toString().stripTrailing();
+            line.setLength(0);
+            while (text.length() > WIDEST && lastBreak(text) > 0) {
+                int at = lastBreak(text);
+                lines.add(text.substring(0, at).stripTrailing());
+                text = indent + INDENT.repeat(2) + text.substring(at);
+            }
+            if (!text.isEmpty()) {
+                lines.add(text);
+            }
+        }
+
+        /** Where a line that is too long may end, outside of strings; 0 where nowhere. */
+        private static int lastBreak(String text) {
+            return MAY_BREAK.matcher(text).results().mapToInt(MatchResult::start)
+                    .filter(at -> at <= WIDEST && !text.substring(0, at).isBlank())
+                    .filter(at -> text.chars().limit(at).filter(c -> c == '"').count() % 2 == 0).max().orElse(0);
         }
     }
 
