@@ -490,10 +490,13 @@ final class Book implements Callable<Integer> {
         return swap("<b class='conum'>\\((\\d+)\\)</b>", html, "<b class='conum'>$1</b>");
     }
 
-    /** Commands, output and verdicts are told apart; the copy button takes the commands. */
+    /**
+     * Commands, output and verdicts are told apart; the copy button takes the commands. A row holds its own line end:
+     * so a row that is too wide for paper can be a block, with what follows after the break indented.
+     */
     private static String terminals(String html) {
         return swap("(<code data-lang='console'>)(.*?)(</code>)", html, m -> {
-            List<String> lines = new ArrayList<>();
+            var rows = new StringBuilder();
             boolean goesOn = false;
             boolean started = false;
             for (String line : m.group(2).replaceAll("</?span[^>]*>", "").split("\n", -1)) {
@@ -501,10 +504,12 @@ final class Book implements Callable<Integer> {
                 goesOn = command && line.endsWith("\\");
                 started |= command;
                 boolean note = !started && line.startsWith("# ");
-                lines.add(!command ? note ? "<span class='note'>" + line + "</span>" : verdicts(line)
-                        : line.replaceFirst("^(\\$ )?(.*)$", "<span class='gp'>$1</span><span class='cmd'>$2</span>"));
+                rows.append("<span class='row'>").append(!command ? note ? "<span class='note'>" + line + "</span>"
+                        : verdicts(line)
+                        : line.replaceFirst("^(\\$ )?(.*)$", "<span class='gp'>$1</span><span class='cmd'>$2</span>"))
+                        .append("\n</span>");
             }
-            return m.group(1) + String.join("\n", lines) + m.group(3);
+            return m.group(1) + rows + m.group(3);
         });
     }
 
@@ -594,7 +599,7 @@ final class Book implements Callable<Integer> {
         String entries = page.headings().stream()
                 .map(h -> "<li class='level%d'><a href='#%s'>%s</a></li>\n".formatted(h.level(), h.id(), h.title()))
                 .collect(Collectors.joining());
-        return "<nav class='toc' aria-label='On this page'><h2>On this page</h2><ul>\n" + entries + "</ul></nav>";
+        return "<nav class='toc' aria-label='On this page'><h2>On this page</h2><ul>\n" + entries + "</ul></nav>\n";
     }
 
     private String head(Page page, Optional<Lab> lab) {
@@ -1021,9 +1026,9 @@ final class Book implements Callable<Integer> {
             };
         }
 
+        /** Without a description of its own, even an empty one, a member would share that of the next. */
         private String entry(String signature, CharSequence name, Tree member) {
-            String doc = javadoc(member);
-            return "<dt>" + code(signature, name) + "</dt>\n" + (doc.isEmpty() ? "" : "<dd>" + doc + "</dd>\n");
+            return "<dt>" + code(signature, name) + "</dt>\n<dd>" + javadoc(member) + "</dd>\n";
         }
 
         private static boolean isConstant(ClassTree owner, VariableTree field) {
