@@ -32,8 +32,8 @@ class BookTextTest {
     /** Whatever AsciiDoc would replace, drop or obey elsewhere. */
     private static final List<String> HARD = List.of("f((a) -> b)", "*a* _b_ #c# ~d~ ^e^", "*.suffix", "<-x => y <= z",
             "{root} {none}", "i++ + ++j", "+a+ ++b++ $$c$$ pass:[d]", "a -- b ... c", "(C) (R) it's", "http://a.test/b",
-            "<<a>> xref:b[c] image:d[e] kbd:[f]", "\\* \\\\", "&lt; &amp;", "footnote:[a] [.b]", "List::of", "\"a\" 'b'",
-            "x", "-");
+            "<<a>> xref:b[c] image:d[e] kbd:[f]", "\\* \\\\", "&lt; &amp;", "footnote:[a] [.b]", "List::of",
+            "\"a\" 'b'", "x", "-");
     private static final String EVERYWHERE = """
 
             == A heading `%1$s`
@@ -85,8 +85,9 @@ class BookTextTest {
     }
 
     private static void compareCode(String chapter) throws Exception {
-        var prose = new Chapter(Files.readAllLines(Selection.root().resolve("book", "chapters", chapter + ".adoc"))).prose();
-        var written = CODE.matcher(prose).results().map(code -> squeezed(code.group(1).replace("\\|", "|"))).toList();
+        var source = Selection.root().resolve("book", "chapters", chapter + ".adoc");
+        var written = CODE.matcher(new Chapter(Files.readAllLines(source)).prose()).results()
+                .map(code -> squeezed(code.group(1).replace("\\|", "|"))).toList();
         var text = RenderedBook.page(chapter).selectFirst(".text");
         text.select(".hints, .api, pre, svg").remove();
         assertIterableEquals(written, text.select("code").eachText().stream().map(BookTextTest::squeezed).toList());
@@ -100,7 +101,8 @@ class BookTextTest {
         for (var lab : Selection.book().labs()) {
             var page = RenderedBook.page(lab.slug());
             for (var hints : Hints.of(lab).entrySet()) {
-                var rendered = page.select("#step-" + hints.getKey()).first().parent().select(".hints details > .content");
+                var section = page.selectFirst("#step-" + hints.getKey()).parent();
+                var rendered = section.select(".hints details > .content");
                 for (int i = 0; i < hints.getValue().size(); i++) {
                     var place = lab + ", step " + hints.getKey() + ", hint " + (i + 1);
                     var written = plain(hints.getValue().get(i));
@@ -145,8 +147,8 @@ class BookTextTest {
         var page = RenderedBook.page(lab.slug());
         for (var step : Hints.of(lab).keySet()) {
             var written = Chapter.of(lab).checks(step).stream().map(BookTextTest::plain).toList();
-            var shown = page.select("#step-" + step).first().parent().select(".checks li").eachText().stream()
-                    .map(BookTextTest::squeezed).toList();
+            var section = page.selectFirst("#step-" + step).parent();
+            var shown = section.select(".checks li").eachText().stream().map(BookTextTest::squeezed).toList();
             comparisons.add(() -> assertEquals(written, shown, lab + ", step " + step));
         }
     }
