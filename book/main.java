@@ -78,7 +78,7 @@ import module java.base;
  * write; then the macros and the drawings. It must be one file: JBang runs a cached copy of it.
  */
 @Command(name = "jbang book", sortOptions = false, description = "Renders the book to HTML pages that work offline.",
-        footer = "Exit code: 0 all is well, 1 something in the book is wrong, 2 the command was not understood.")
+        footer = "Exit code: 0 all is well, 1 something in the book is wrong, 2 it could not be rendered.")
 final class Book implements Callable<Integer> {
 
     private static final int WIDEST_CODE = 80;
@@ -131,7 +131,7 @@ final class Book implements Callable<Integer> {
     @Option(names = "--open", description = "Open the front page in the browser.")
     boolean open;
 
-    @Option(names = "--students", 
+    @Option(names = "--students",
             description = "Leave the solutions out. Always so where there is no folder solutions/.")
     boolean students;
 
@@ -157,7 +157,7 @@ final class Book implements Callable<Integer> {
         var command = new CommandLine(new Book());
         command.setExecutionExceptionHandler((e, _, _) -> {
             System.err.println("book: " + (e instanceof IOException ? e.getMessage() : stackTrace(e)));
-            return 1;
+            return 2;
         });
         System.exit(command.execute(args));
     }
@@ -166,6 +166,7 @@ final class Book implements Callable<Integer> {
     public Integer call() throws IOException {
         long start = System.nanoTime();
         findFolders();
+        makeSureOfOut();
         curriculum = readCurriculum();
         List<Chapter> chapters = readChapters();
         List<Page> pages = new ArrayList<>(render(chapters));
@@ -201,6 +202,16 @@ final class Book implements Callable<Integer> {
         }
         students |= !Files.isDirectory(root.resolve("solutions"));
         out = out == null ? root.resolve("book/build") : out.toAbsolutePath().normalize();
+    }
+
+    /** To render takes seconds: whether the pages can be written is tried before. */
+    private void makeSureOfOut() throws IOException {
+        try {
+            Files.createDirectories(out);
+            Files.delete(Files.createTempFile(out, ".book-", ""));
+        } catch (IOException e) {
+            throw new IOException("cannot write to " + shortest(out) + ": name another folder with --out DIR");
+        }
     }
 
     private static Optional<Path> upwards(Path folder) {

@@ -48,7 +48,7 @@ import picocli.CommandLine.Parameters;
 public final class Main implements Callable<Integer> {
     private static final List<String> OF_LABS = List.of("lab.LabFilesTest", "lab.ChapterTest", "lab.PrefixTest", "lab.MistakeTest");
     private static final List<String> OF_THE_REST = List.of("book.CatalogTest", "book.ConventionsTest", "book.BookTest",
-            "book.BookTextTest", "book.BookPagesTest",
+            "book.BookTextTest", "book.BookPagesTest", "book.BookBuildTest",
             "tool.GraderTest", "tool.NewLabTest", "tool.HostileTest", "tool.WatchTest", "tool.LauncherTest");
     private static final List<String> REPEATED = List.of("lab.RepeatTest");
     /** Twice the cores: a check waits as often as it works. */
