@@ -5,7 +5,7 @@
 //DEPS info.picocli:picocli:4.7.7
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.19.2
 //JAVA_OPTIONS --enable-native-access=ALL-UNNAMED --sun-misc-unsafe-memory-access=allow
-//JAVA_OPTIONS -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Djruby.compile.mode=OFF
+//JAVA_OPTIONS -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
 
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -46,6 +46,7 @@ import org.asciidoctor.extension.Contexts;
 import org.asciidoctor.extension.IncludeProcessor;
 import org.asciidoctor.extension.PreprocessorReader;
 import org.asciidoctor.extension.Reader;
+import org.asciidoctor.jruby.AsciidoctorJRuby;
 import org.asciidoctor.log.LogRecord;
 import org.asciidoctor.log.Severity;
 import picocli.CommandLine;
@@ -291,9 +292,9 @@ final class Book implements Callable<Integer> {
             Asciidoctor::Substitutors.prepend LiteralCode
             """;
 
-    private List<Page> render(List<Chapter> chapters) {
+    private List<Page> render(List<Chapter> chapters) throws IOException {
         ASCIIDOCTOR_LOG.setUseParentHandlers(false);    // what it says comes to logged(), once
-        try (Asciidoctor asciidoctor = Asciidoctor.Factory.create()) {
+        try (Asciidoctor asciidoctor = startAsciidoctor()) {
             asciidoctor.registerLogHandler(this::logged);
             asciidoctor.rubyExtensionRegistry().loadClass(new ByteArrayInputStream(LITERAL_CODE.getBytes(UTF_8)));
             var extensions = asciidoctor.javaExtensionRegistry()
@@ -309,11 +310,26 @@ final class Book implements Callable<Integer> {
         }
     }
 
+    /**
+     * JRuby is the slow part of a start, and half of that is what this program has no use for: its compiler, and RubyGems,
+     * which looks for Asciidoctor in a jar that holds a dozen gems.
+     */
+    private static Asciidoctor startAsciidoctor() throws IOException {
+        System.setProperty("jruby.compile.mode", "OFF");
+        System.setProperty("jruby.cli.rubygems.enable", "false");
+        System.setProperty("jruby.cli.did_you_mean.enable", "false");
+        var versions = new Properties();
+        try (var in = Asciidoctor.class.getResourceAsStream("/META-INF/asciidoctorj-version.properties")) {
+            versions.load(in);
+        }
+        String gem = "uri:classloader:/gems/asciidoctor-" + versions.getProperty("version.asciidoctor");
+        return AsciidoctorJRuby.Factory.create(List.of(gem + "/lib"));
+    }
+
     private Page render(Asciidoctor asciidoctor, Chapter chapter) {
         current = chapter;
         var attributes = Attributes.builder()
                 .attribute("root", root.toString().replace('\\', '/'))
-                .attribute("source-highlighter", "rouge").attribute("rouge-css", "class")
                 .attribute("sectanchors", "").attribute("idprefix", "").attribute("idseparator", "-")
                 .attribute("imagesdir", "images")
                 .attribute("attribute-missing", "warn")
@@ -459,7 +475,7 @@ final class Book implements Callable<Integer> {
             String html = linkTitles(unlinkCut(page.body(), cut), titles);
             html = stepKinds(html, curriculum.lab(page.name()));
             html = html.replaceAll("</code>'(?=\\p{L})", "</code>&#8217;");     // Asciidoctor wants a letter before it
-            html = terminals(callouts(modernJava(html)));
+            html = terminals(JavaColours.of(callouts(html)));
             return new Page(page.name(), page.id(), page.title(), boxes(html), page.headings(), page.chapter());
         }).toList();
     }
@@ -485,16 +501,6 @@ final class Book implements Callable<Integer> {
         });
     }
 
-    /** Rouge 3.30 does not know the contextual keywords that came after Java 9. */
-    private static String modernJava(String html) {
-        html = swap("<span class='n'>(record|sealed|permits|when|yield)</span>"
-                + "(?= <span class='(?:k|kd|kt|nf|no|nc|n|mi|s)')", html, "<span class='kd'>$1</span>");
-        html = swap("<span class='n'>non</span><span class='o'>-</span><span class='n'>sealed</span>",
-                html, "<span class='kd'>non-sealed</span>");
-        return swap("<span class='kn'>import</span> <span class='nn'>module</span>\\s*",
-                html, "<span class='kn'>import module</span> ");
-    }
-
     /** The comment sign before a callout is for the compiler, the brackets around it for browsers without styles. */
     private static String callouts(String html) {
         html = swap("(?:<span class='c1?'>)?(?://|#)\\s*(?:</span>)?(?=<b class='conum'>)", html, "");
@@ -506,11 +512,11 @@ final class Book implements Callable<Integer> {
      * so a row that is too wide for paper can be a block, with what follows after the break indented.
      */
     private static String terminals(String html) {
-        return swap("(<code data-lang='console'>)(.*?)(</code>)", html, m -> {
+        return swap("(<code[^>]* data-lang='console'>)(.*?)(</code>)", html, m -> {
             var rows = new StringBuilder();
             boolean goesOn = false;
             boolean started = false;
-            for (String line : m.group(2).replaceAll("</?span[^>]*>", "").split("\n", -1)) {
+            for (String line : m.group(2).split("\n", -1)) {
                 boolean command = line.startsWith("$ ") || goesOn;
                 goesOn = command && line.endsWith("\\");
                 started |= command;
@@ -538,6 +544,38 @@ final class Book implements Callable<Integer> {
         html = swap("(<div class='admonitionblock \\w+'>\\s*)<table>", html, "$1<table role='presentation'>");
         html = swap("(<a class='anchor' href='[^>]+)></a>", html, "$1 aria-hidden='true' tabindex='-1'></a>");
         return swap("(<div class='ulist checks'>\\s*)<ul", html, "$1<div class='title'>The tests check</div>\n<ul");
+    }
+
+    /** Marks in the Java of listings what the theme colours: k keywords, t types, f methods, s strings, m numbers, c comments. */
+    private static final class JavaColours {
+        private static final String KEYWORDS = "abstract|assert|boolean|break|byte|case|catch|char|class|const|continue"
+                + "|default|do|double|else|enum|extends|false|final|finally|float|for|goto|if|implements|import"
+                + "|instanceof|int|interface|long|native|new|non-sealed|null|package|private|protected|public|return"
+                + "|short|static|strictfp|super|switch|synchronized|this|throw|throws|transient|true|try|void|volatile"
+                + "|while";
+        /** Keywords only where a name follows; elsewhere they are names. */
+        private static final String CONTEXTUAL = "(?:exports|module|opens|permits|record|requires|sealed|var|when|yield)(?= +[\\w&])";
+        private static final Pattern TOKEN = Pattern.compile("<[^>]*>|&\\w+;"
+                + "|(?<c>//[^\\n<]*|/\\*(?s:.*?)\\*/)"
+                + "|(?<s>\"\"\"(?s:.*?)\"\"\"|\"(?:\\\\.|[^\"\\\\\\n])*\"|'(?:\\\\.|[^'\\\\\\n])+')"
+                + "|(?<k>\\b(?:" + KEYWORDS + "|" + CONTEXTUAL + ")\\b)"
+                + "|(?<f>@\\w+|\\b[a-z_]\\w*(?=\\())|(?<t>\\b[A-Z]\\w*)|(?<m>\\b\\d[\\w.]*)|\\w+");
+        private static final Pattern LISTING = html("(<code[^>]* data-lang='java'>)(.*?)(?=</code>)");
+
+        static String of(String html) {
+            return LISTING.matcher(html).replaceAll(listing ->
+                    Matcher.quoteReplacement(listing.group(1) + coloured(listing.group(2), "cskftm")));
+        }
+
+        static String keywords(String java) {
+            return coloured(java, "k");
+        }
+
+        private static String coloured(String java, String kinds) {
+            return TOKEN.matcher(java).replaceAll(token -> Matcher.quoteReplacement(kinds.chars()
+                    .mapToObj(Character::toString).filter(kind -> token.group(kind) != null).findFirst()
+                    .map(kind -> "<span class='" + kind + "'>" + token.group() + "</span>").orElse(token.group())));
+        }
     }
 
     // ---- pages -----------------------------------------------------------------------------------------------------
@@ -985,9 +1023,6 @@ final class Book implements Callable<Integer> {
     // ---- the public API of a source file ---------------------------------------------------------------------------
 
     private static final class Api {
-        private static final Pattern KEYWORD = Pattern.compile("\\b(public|protected|private|static|final|abstract"
-                + "|default|sealed|non-sealed|permits|class|interface|record|enum|extends|implements|throws"
-                + "|void|boolean|byte|char|short|int|long|float|double)\\b");
         private static final int WIDEST_SIGNATURE = 74;
 
         private final boolean packageToo;
@@ -1099,7 +1134,7 @@ final class Book implements Callable<Integer> {
                         .replaceAll(",\\s*(?![^<]*>)", ",\n    ");
                 text = signature.substring(0, open + 1) + "\n    " + parameters + signature.substring(close);
             }
-            String html = KEYWORD.matcher(escape(text)).replaceAll("<span class='k'>$1</span>");
+            String html = JavaColours.keywords(escape(text));
             String word = "\\b" + Pattern.quote(name.toString()) + "\\b";
             return "<code>" + html.replaceFirst(word, "<b>$0</b>") + "</code>";
         }
