@@ -149,9 +149,16 @@ final class Book implements Callable<Integer> {
     /** A field, since the logging system forgets the settings of a logger that nobody holds. */
     private static final Logger ASCIIDOCTOR_LOG = Logger.getLogger("asciidoctor");
 
+    /** No file system tells times less exactly, in milliseconds. */
+    private static final long TICK = 2_000;
+
+    private final long start = System.nanoTime();
+    private final long startTime = System.currentTimeMillis();
     private final Set<String> problems = new LinkedHashSet<>();
     private Curriculum curriculum;
     private Chapter current;    // the chapter being rendered: what extensions report against
+    private final Set<Path> read = new TreeSet<>();     // the files that it is made from
+    private boolean lasts;      // whether its rendering can be kept: nothing is wrong with it, and all it read is known
     private Set<String> chapterNames = Set.of();
 
     public static void main(String[] args) {
@@ -165,26 +172,185 @@ final class Book implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        long start = System.nanoTime();
         findFolders();
-        makeSureOfOut();
-        curriculum = readCurriculum();
-        List<Chapter> chapters = readChapters();
-        List<Page> pages = new ArrayList<>(render(chapters));
-        pages.add(rfcIndex(pages));
-        pages = polish(pages);
-        write(pages);
-        checkLinks(pages);
-        problems.forEach(System.err::println);
+        String done = isCurrent() ? "nothing has changed" : build();
         Path front = out.resolve("index.html");
-        String found = problems.isEmpty() ? "no problems"
-                : problems.size() + (problems.size() == 1 ? " problem" : " problems");
-        System.out.printf("book: %d pages%s, %s, %.1f s, %s%n", pages.size(), students ? " (students' edition)" : "",
-                found, (System.nanoTime() - start) / 1e9, shortest(front));
+        System.out.printf("book: %s%s, %.1f s, %s%n", students ? "students' edition, " : "", done,
+                (System.nanoTime() - start) / 1e9, shortest(front));
         if (open) {
             openInBrowser(front);
         }
         return problems.isEmpty() ? 0 : 1;
+    }
+
+    /** Renders the chapters that have changed, and writes the pages that follow from that. */
+    private String build() throws IOException {
+        makeSureOfOut();
+        curriculum = readCurriculum();
+        List<Chapter> chapters = readChapters();
+        Map<String, Rendering> renderings = keptRenderings(chapters);
+        int kept = renderings.size();
+        render(chapters.stream().filter(chapter -> !renderings.containsKey(chapter.name())).toList(), renderings);
+        List<Page> pages = new ArrayList<>();
+        chapters.forEach(chapter -> pages.add(renderings.get(chapter.name()).page(chapter)));
+        pages.add(rfcIndex(pages));
+        Map<Page, String> finished = finish(link(pages));
+        List<Path> written = write(finished);
+        checkLinks(finished);
+        problems.forEach(System.err::println);
+        noteWhatIsMade(renderings.values(), written);
+        return "%d of %d chapters rendered, %s".formatted(chapters.size() - kept, chapters.size(), problems.isEmpty()
+                ? "no problems" : problems.size() + (problems.size() == 1 ? " problem" : " problems"));
+    }
+
+    // ---- what is kept between runs ---------------------------------------------------------------------------------
+
+    /**
+     * A chapter as Asciidoctor rendered it, kept in {@code .workbook} for the next run.
+     *
+     * @param context what all chapters depend on: this program, the curriculum, the names of the chapters
+     * @param read    the hashes of the files that it was made from
+     */
+    record Rendering(String context, Map<String, String> read, String id, String title, String body,
+                     List<Heading> headings) {
+        Page page(Chapter chapter) {
+            return new Page(chapter.name(), id, title, body, headings, chapter);
+        }
+    }
+
+    private Path state() {
+        return root.resolve(".workbook/cache/book");
+    }
+
+    private String edition() {
+        return students ? "students" : "full";
+    }
+
+    private String context() throws IOException {
+        var context = new StringJoiner("\n").add(root.toString()).add(String.join(" ", new TreeSet<>(chapterNames)));
+        return context.add(hash(program())).add(hash(root.resolve("book/curriculum.json"))).toString();
+    }
+
+    /** The jar that JBang made of this program. */
+    private static Path program() {
+        return Path.of(URI.create(Book.class.getProtectionDomain().getCodeSource().getLocation().toString()));
+    }
+
+    /** What a file contains, in short; "none" where there is no such file. */
+    private static String hash(Path file) throws IOException {
+        try {
+            var digest = MessageDigest.getInstance("SHA-256").digest(Files.readAllBytes(file));
+            return HexFormat.of().formatHex(digest, 0, 16);
+        } catch (NoSuchFileException e) {
+            return "none";
+        } catch (NoSuchAlgorithmException e) {
+            throw new AssertionError(e);    // every JDK has it
+        }
+    }
+
+    /** Those that would come out the same again. */
+    private Map<String, Rendering> keptRenderings(List<Chapter> chapters) throws IOException {
+        var kept = new HashMap<String, Rendering>();
+        String context = context();
+        for (Chapter chapter : chapters) {
+            Optional<Rendering> rendering = keptRendering(chapter);
+            if (rendering.isPresent() && rendering.get().context().equals(context) && areSame(rendering.get().read())) {
+                kept.put(chapter.name(), rendering.get());
+            }
+        }
+        return kept;
+    }
+
+    private Optional<Rendering> keptRendering(Chapter chapter) {
+        try {
+            Path file = state().resolve(edition()).resolve(chapter.name() + ".json");
+            return Optional.of(new ObjectMapper().readValue(file.toFile(), Rendering.class));
+        } catch (IOException e) {
+            return Optional.empty();    // not there, or of another version of this program
+        }
+    }
+
+    private boolean areSame(Map<String, String> read) throws IOException {
+        for (var file : read.entrySet()) {
+            if (!hash(root.resolve(file.getKey())).equals(file.getValue())) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private void keep(Chapter chapter, Rendering rendering) throws IOException {
+        Path folder = state().resolve(edition());
+        if (lasts && Files.isWritable(root)) {
+            Files.createDirectories(folder);
+            Path fresh = Files.createTempFile(folder, ".", "");
+            new ObjectMapper().writeValue(fresh.toFile(), rendering);
+            Files.move(fresh, folder.resolve(chapter.name() + ".json"), StandardCopyOption.ATOMIC_MOVE);
+        }
+    }
+
+    /**
+     * Whether {@code book/build} holds all that was written there last, made from all that it was made from: no file has
+     * another size or time. It is looked at before anything else, so that to open the book takes no time.
+     */
+    private boolean isCurrent() throws IOException {
+        Path note = state().resolve("made");
+        if (!isBuild() || !Files.exists(note)) {
+            return false;
+        }
+        List<String> lines = Files.readAllLines(note);
+        if (!lines.getFirst().equals(maker())) {
+            return false;
+        }
+        for (String line : lines.subList(1, lines.size())) {
+            if (!line.equals(stamp(root.resolve(line.substring(line.indexOf('\t') + 1)), Long.MAX_VALUE))) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** The edition, and the program that makes it. */
+    private String maker() throws IOException {
+        return edition() + " " + stamp(program(), Long.MAX_VALUE);
+    }
+
+    private boolean isBuild() {
+        return out.equals(root.resolve("book/build"));
+    }
+
+    /** A file that is younger than that may have been changed since it was read, and gets a stamp that fits no file. */
+    private String stamp(Path file, long oldEnough) throws IOException {
+        String stamp = "none";
+        if (Files.exists(file)) {
+            var attributes = Files.readAttributes(file, BasicFileAttributes.class);
+            long modified = attributes.lastModifiedTime().toMillis();
+            stamp = modified > oldEnough ? "young" : modified + " " + (attributes.isDirectory() ? 0 : attributes.size());
+        }
+        return stamp + "\t" + (file.startsWith(root) ? root.relativize(file) : file);
+    }
+
+    private void noteWhatIsMade(Collection<Rendering> renderings, List<Path> written) throws IOException {
+        Path note = state().resolve("made");
+        Files.deleteIfExists(note);
+        if (!isBuild() || !problems.isEmpty() || !Files.isDirectory(state())) {
+            return;
+        }
+        var sources = new TreeSet<>(List.of(root.resolve("book/curriculum.json"), root.resolve("solutions")));
+        renderings.forEach(rendering -> rendering.read().keySet().forEach(file -> sources.add(root.resolve(file))));
+        for (String folder : List.of("book/chapters", "book/theme")) {
+            try (var files = Files.walk(root.resolve(folder))) {
+                files.forEach(sources::add);    // the folders, too: their time changes when a file comes or goes
+            }
+        }
+        List<String> lines = new ArrayList<>(List.of(maker()));
+        for (Path source : sources) {
+            lines.add(stamp(source, startTime - TICK));
+        }
+        for (Path page : written) {
+            lines.add(stamp(page, Long.MAX_VALUE));
+        }
+        Files.write(note, lines);
     }
 
     // ---- reading ---------------------------------------------------------------------------------------------------
@@ -292,21 +458,26 @@ final class Book implements Callable<Integer> {
             Asciidoctor::Substitutors.prepend LiteralCode
             """;
 
-    private List<Page> render(List<Chapter> chapters) throws IOException {
+    private void render(List<Chapter> chapters, Map<String, Rendering> renderings) throws IOException {
+        if (chapters.isEmpty()) {
+            return;
+        }
         ASCIIDOCTOR_LOG.setUseParentHandlers(false);    // what it says comes to logged(), once
         try (Asciidoctor asciidoctor = startAsciidoctor()) {
             asciidoctor.registerLogHandler(this::logged);
             asciidoctor.rubyExtensionRegistry().loadClass(new ByteArrayInputStream(LITERAL_CODE.getBytes(UTF_8)));
-            var extensions = asciidoctor.javaExtensionRegistry()
+            asciidoctor.javaExtensionRegistry().includeProcessor(new Includes())
                     .blockMacro(new LabsMacro()).blockMacro(new HintsMacro()).blockMacro(new ApiMacro())
                     .block(new DrawingBlock("packet", new PacketDrawing()))
                     .block(new DrawingBlock("bytes", new BytesDrawing()))
                     .block(new DrawingBlock("sequence", new SequenceDrawing()))
                     .block(new DrawingBlock("flow", new FlowDrawing()));
-            if (students) {
-                extensions.includeProcessor(new SolutionGuard());
+            String context = context();
+            for (Chapter chapter : chapters) {
+                Rendering rendering = render(asciidoctor, chapter, context);
+                renderings.put(chapter.name(), rendering);
+                keep(chapter, rendering);
             }
-            return chapters.stream().map(chapter -> render(asciidoctor, chapter)).toList();
         }
     }
 
@@ -326,8 +497,11 @@ final class Book implements Callable<Integer> {
         return AsciidoctorJRuby.Factory.create(List.of(gem + "/lib"));
     }
 
-    private Page render(Asciidoctor asciidoctor, Chapter chapter) {
+    private Rendering render(Asciidoctor asciidoctor, Chapter chapter, String context) throws IOException {
         current = chapter;
+        lasts = true;
+        read.clear();
+        read.add(chapter.file());
         var attributes = Attributes.builder()
                 .attribute("root", root.toString().replace('\\', '/'))
                 .attribute("sectanchors", "").attribute("idprefix", "").attribute("idseparator", "-")
@@ -348,7 +522,12 @@ final class Book implements Callable<Integer> {
         List<Heading> headings = new ArrayList<>();
         collectHeadings(document, headings);
         String id = Objects.requireNonNullElse(document.getId(), chapter.name());
-        return new Page(chapter.name(), id, document.getDoctitle(), document.convert(), headings, chapter);
+        String body = polished(document.convert(), curriculum.lab(chapter.name()));
+        Map<String, String> hashes = new TreeMap<>();
+        for (Path file : read) {
+            hashes.put(root.relativize(file).toString(), hash(file));
+        }
+        return new Rendering(context, hashes, id, document.getDoctitle(), body, headings);
     }
 
     private void logged(LogRecord record) {
@@ -367,6 +546,7 @@ final class Book implements Callable<Integer> {
     }
 
     private void problem(Path file, int line, String text) {
+        lasts = false;
         problems.add(shortest(file) + ":" + line + ": " + text);
     }
 
@@ -446,11 +626,16 @@ final class Book implements Callable<Integer> {
         }
     }
 
-    /** In the students' edition, a listing from solutions/ may only stand where it is left out. */
-    private final class SolutionGuard extends IncludeProcessor {
+    /**
+     * Sees every include; Asciidoctor does the work. Only in the students' edition it takes those from solutions/:
+     * they may only stand where they are left out.
+     */
+    private final class Includes extends IncludeProcessor {
         @Override
         public boolean handles(String target) {
-            return target.contains("/solutions/") || target.startsWith("solutions/");
+            read.add(root.resolve(target));
+            lasts &= Files.exists(root.resolve(target));
+            return students && (target.contains("/solutions/") || target.startsWith("solutions/"));
         }
 
         @Override
@@ -462,7 +647,15 @@ final class Book implements Callable<Integer> {
 
     // ---- polishing what Asciidoctor wrote --------------------------------------------------------------------------
 
-    private List<Page> polish(List<Page> pages) {
+    /** What a page needs that no other page has to do with. */
+    private static String polished(String html, Optional<Lab> lab) {
+        html = html.replaceAll("</code>'(?=\\p{L})", "</code>&#8217;");     // Asciidoctor wants a letter before it
+        html = stepKinds(html, lab);
+        html = terminals(JavaColours.of(callouts(html)));
+        return boxes(html);
+    }
+
+    private static List<Page> link(List<Page> pages) {
         Map<String, String> titles = new HashMap<>();
         for (Page page : pages) {
             titles.put(page.href(), page.title());
@@ -473,10 +666,7 @@ final class Book implements Callable<Integer> {
                 .flatMap(p -> p.chapter().cutIds().stream()).collect(Collectors.toSet());
         return pages.stream().map(page -> {
             String html = linkTitles(unlinkCut(page.body(), cut), titles);
-            html = stepKinds(html, curriculum.lab(page.name()));
-            html = html.replaceAll("</code>'(?=\\p{L})", "</code>&#8217;");     // Asciidoctor wants a letter before it
-            html = terminals(JavaColours.of(callouts(html)));
-            return new Page(page.name(), page.id(), page.title(), boxes(html), page.headings(), page.chapter());
+            return new Page(page.name(), page.id(), page.title(), html, page.headings(), page.chapter());
         }).toList();
     }
 
@@ -580,21 +770,34 @@ final class Book implements Callable<Integer> {
 
     // ---- pages -----------------------------------------------------------------------------------------------------
 
-    private void write(List<Page> pages) throws IOException {
-        if (out.equals(root.resolve("book/build"))) {
-            deleteTree(out);    // no page of a chapter that is gone; another folder is not ours to clear
-        }
-        copyTree(root.resolve("book/theme"), out);
-        if (Files.isDirectory(root.resolve("book/chapters/images"))) {
-            copyTree(root.resolve("book/chapters/images"), out.resolve("images"));
-        }
+    /** Puts the shell around each page. */
+    private Map<Page, String> finish(List<Page> pages) throws IOException {
         String shell = Files.readString(root.resolve("book/theme/page.html"));
+        Map<Page, String> finished = new LinkedHashMap<>();
         for (int i = 0; i < pages.size(); i++) {
             Page before = i == 0 ? null : pages.get(i - 1);
             Page after = i == pages.size() - 1 ? null : pages.get(i + 1);
-            Files.writeString(out.resolve(pages.get(i).href()), fill(shell, pages, pages.get(i), before, after));
+            finished.put(pages.get(i), fill(shell, pages, pages.get(i), before, after));
         }
-        Files.writeString(out.resolve("search-index.js"), "window.BOOK_INDEX=" + searchIndex(pages) + ";\n");
+        return finished;
+    }
+
+    /** Writes all that belongs to the book, and returns where it is. */
+    private List<Path> write(Map<Page, String> finished) throws IOException {
+        List<Path> written = new ArrayList<>();
+        copyTree(root.resolve("book/theme"), out, written);
+        if (Files.isDirectory(root.resolve("book/chapters/images"))) {
+            copyTree(root.resolve("book/chapters/images"), out.resolve("images"), written);
+        }
+        for (var page : finished.entrySet()) {
+            written.add(Files.writeString(out.resolve(page.getKey().href()), page.getValue()));
+        }
+        String index = "window.BOOK_INDEX=" + searchIndex(finished.keySet()) + ";\n";
+        written.add(Files.writeString(out.resolve("search-index.js"), index));
+        if (isBuild()) {
+            deleteOthers(written);  // a page of a chapter that is gone; another folder is not ours to clear
+        }
+        return written;
     }
 
     private String fill(String shell, List<Page> pages, Page page, Page before, Page after) {
@@ -770,7 +973,7 @@ final class Book implements Callable<Integer> {
         return parts;
     }
 
-    private static String searchIndex(List<Page> pages) throws IOException {
+    private static String searchIndex(Collection<Page> pages) throws IOException {
         List<List<String>> rows = pages.stream().flatMap(page -> parts(page).stream())
                 .map(part -> List.of(part.href(), text(part.page().title()), part.title(), text(part.html())))
                 .toList();
@@ -780,23 +983,22 @@ final class Book implements Callable<Integer> {
     // ---- checks of the finished pages ------------------------------------------------------------------------------
 
     /** Asciidoctor does not check links between pages, nor what is behind an image. */
-    private void checkLinks(List<Page> pages) throws IOException {
+    private void checkLinks(Map<Page, String> finished) {
         Map<String, Set<String>> ids = new HashMap<>();
-        for (Page page : pages) {
-            String html = Files.readString(out.resolve(page.href()));
+        finished.forEach((page, html) -> {
             Set<String> known = new HashSet<>();
             html("\\sid='(.+?)'").matcher(html).results().map(m -> m.group(1)).filter(id -> !known.add(id))
                     .filter(id -> problems.stream().noneMatch(problem -> problem.endsWith("already in use: " + id)))
                     .forEach(id -> problem(page, id, "id used twice: " + id));
             ids.put(page.href(), known);
-        }
-        for (Page page : pages) {
-            html("\\s(?:href|src)='(.+?)'").matcher(Files.readString(out.resolve(page.href()))).results()
+        });
+        finished.forEach((page, html) -> {
+            html("\\s(?:href|src)='(.+?)'").matcher(html).results()
                     .map(m -> m.group(1)).distinct().forEach(link -> checkLink(page, link, ids));
             html("<img [^>]*?src='(.+?)'[^>]*?alt='(.*?)'").matcher(page.body()).results()
                     .filter(m -> m.group(2).isBlank() || m.group(2).equals(defaultAlt(m.group(1))))
                     .forEach(m -> problem(page, fileName(m.group(1)), "image without alt: " + m.group(1)));
-        }
+        });
     }
 
     private void checkLink(Page page, String link, Map<String, Set<String>> ids) {
@@ -894,6 +1096,7 @@ final class Book implements Callable<Integer> {
             Path folder = list(root.resolve("tests"), "").stream()
                     .filter(path -> path.getFileName().toString().startsWith(number + "-")).findFirst()
                     .orElseThrow(() -> new IOException("no folder tests/" + number + "-..."));
+            read.add(folder.resolve("hints.adoc"));
             List<String> lines = Files.readAllLines(folder.resolve("hints.adoc"));
             int heading = indexOf(lines, 0, line -> line.matches("== Step " + Pattern.quote(step) + "\\b.*"));
             int end = indexOf(lines, heading + 1, line -> line.startsWith("== "));
@@ -1006,8 +1209,10 @@ final class Book implements Callable<Integer> {
         @Override
         public StructuralNode process(StructuralNode parent, String target, Map<String, Object> attributes) {
             Path file = root.resolve(target);
+            read.add(file);
             if (!Files.exists(file)) {  // a students' copy has the skeleton only: the same public members
                 file = root.resolve(target.replaceFirst("^solutions/", "labs/"));
+                read.add(file);
             }
             try {
                 String html = new Api(file, "package".equals(attributes.get("visible"))).html();
@@ -2010,7 +2215,7 @@ final class Book implements Callable<Integer> {
         }
     }
 
-    private static void copyTree(Path folder, Path to) throws IOException {
+    private static void copyTree(Path folder, Path to, List<Path> copies) throws IOException {
         Path from = folder.toRealPath();
         try (var files = Files.walk(from)) {
             for (Path file : files.toList()) {
@@ -2018,18 +2223,15 @@ final class Book implements Callable<Integer> {
                 if (Files.isDirectory(file)) {
                     Files.createDirectories(target);
                 } else if (!file.endsWith("page.html")) {
-                    Files.copy(file, target, StandardCopyOption.REPLACE_EXISTING);
+                    copies.add(Files.copy(file, target, StandardCopyOption.REPLACE_EXISTING));
                 }
             }
         }
     }
 
-    private static void deleteTree(Path folder) throws IOException {
-        if (!Files.exists(folder)) {
-            return;
-        }
-        try (var files = Files.walk(folder)) {
-            for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
+    private void deleteOthers(List<Path> written) throws IOException {
+        try (var files = Files.walk(out)) {
+            for (Path file : files.filter(Files::isRegularFile).filter(file -> !written.contains(file)).toList()) {
                 Files.delete(file);
             }
         }

@@ -15,6 +15,7 @@ import verify.Selection;
 /** When {@code jbang book} renders, and what it writes, on a book of three small chapters. */
 class BookBuildTest {
     private Path root;
+    private Instant written = Instant.now().minus(Duration.ofDays(1));
 
     @BeforeEach
     void write() throws IOException {
@@ -22,12 +23,12 @@ class BookBuildTest {
         write("jbang-catalog.json", "{}");
         write("book/curriculum.json", """
                 {"themes": {"S": "Sockets"}, "labs": [
-                  {"number": 401, "slug": "401-a", "title": "Lab A", "type": "A", "theme": "S", "level": 1, "coreHours": 1,
-                   "furtherHours": 1, "readFirst": [], "steps": [{"title": "Begin", "further": false}]},
-                  {"number": 402, "slug": "402-b", "title": "Lab B", "type": "B", "theme": "S", "level": 1, "coreHours": 1,
-                   "furtherHours": 1, "readFirst": [401], "steps": [{"title": "Begin", "further": false}]}]}
+                  {"number": 401, "slug": "401-a", "title": "Lab A", "type": "A", "theme": "S", "level": 1,
+                   "coreHours": 1, "furtherHours": 1, "readFirst": [], "steps": [{"title": "Begin", "further": false}]},
+                  {"number": 402, "slug": "402-b", "title": "Lab B", "type": "B", "theme": "S", "level": 1,
+                   "coreHours": 1, "furtherHours": 1, "readFirst": [401], "steps": []}]}
                 """);
-        write("book/chapters/index.adoc", "[#front]\n= The book\n\nxref:401-a.adoc#lab-401[]\n\nlabs::[]\n");
+        write("book/chapters/index.adoc", "[#front]\n= The book\n\nxref:401-a.adoc#lab-401[]\n\n[#labs]\n== Labs\n\nlabs::[]\n");
         write("book/chapters/401-a.adoc", """
                 [#lab-401]
                 = Lab A
@@ -55,9 +56,11 @@ class BookBuildTest {
         Folders.delete(root);
     }
 
+    /** As if it had been written some time ago: each time a minute later. */
     private void write(String path, String text) throws IOException {
         Files.createDirectories(root.resolve(path).getParent());
-        Files.writeString(root.resolve(path), text);
+        written = written.plusSeconds(60);
+        Files.setLastModifiedTime(Files.writeString(root.resolve(path), text), FileTime.from(written));
     }
 
     private void copyTheme() throws IOException {
@@ -77,6 +80,12 @@ class BookBuildTest {
         return Commands.jbang(Map.of("JAVA_TOOL_OPTIONS", log), command.toArray(String[]::new));
     }
 
+    private void mustRender(String chapters, String... options) throws Exception {
+        var ended = book(options);
+        assertEquals(0, ended.status(), ended.all());
+        assertTrue(ended.output().contains(chapters), ended.all());
+    }
+
     /** Asciidoctor runs on JRuby, whose start takes longer than everything else. */
     private boolean hasRendered() throws IOException {
         try (var logs = Files.newDirectoryStream(root, "classes-*.log")) {
@@ -89,12 +98,97 @@ class BookBuildTest {
         }
     }
 
+    /** What {@code jbang book} has made, file by file. */
+    private Map<String, String> pages(String folder) throws IOException {
+        var pages = new TreeMap<String, String>();
+        try (var files = Files.walk(root.resolve(folder))) {
+            for (var file : files.filter(Files::isRegularFile).toList()) {
+                pages.put(root.resolve(folder).relativize(file).toString(), Files.readString(file, StandardCharsets.ISO_8859_1));
+            }
+        }
+        return pages;
+    }
+
+    /** Renders what has changed; then the same without anything from before. */
+    private Map<String, String> afterChange(String rendered, String... options) throws Exception {
+        mustRender(rendered, options);
+        var pages = pages("book/build");
+        Folders.delete(root.resolve(".workbook"));
+        Folders.delete(root.resolve("book/build"));
+        mustRender(" chapters rendered", options);
+        assertEquals(pages("book/build"), pages);
+        return pages;
+    }
+
+    @Test
+    void a_book_in_which_nothing_has_changed_is_left_as_it_is() throws Exception {
+        mustRender("3 of 3 chapters rendered");
+        assertTrue(hasRendered());
+        mustRender("");
+        assertTrue(!hasRendered(), "it rendered again");
+        mustRender("nothing has changed");
+        Files.delete(root.resolve("book/build/401-a.html"));
+        mustRender("0 of 3 chapters rendered");
+        assertTrue(!hasRendered(), "it rendered again");
+        assertTrue(Files.exists(root.resolve("book/build/401-a.html")), "a page that was deleted comes back");
+    }
+
+    @Test
+    void only_what_has_changed_is_rendered_and_the_book_is_the_same_as_if_all_were() throws Exception {
+        mustRender("3 of 3 chapters rendered");
+        var chapter = Files.readString(root.resolve("book/chapters/401-a.adoc"));
+        write("book/chapters/401-a.adoc", chapter.replace("Step 1: Begin", "Step 1: Begin anew").replace("3.1", "3.2") + "RFC 768.\n");
+        var pages = afterChange("1 of 3 chapters rendered");
+        assertTrue(pages.get("402-b.html").contains("Step 1: Begin anew"), "a reference in another chapter");
+        assertTrue(pages.get("rfcs.html").contains("RFC 768"), "the index of RFCs");
+        write("book/transcripts/401/run.txt", "what it prints now\n");
+        assertTrue(afterChange("1 of 3 chapters rendered").get("search-index.js").contains("prints now"), "the search");
+        write("solutions/401-a/A.java", "/** The second. */\npublic class A {}\n");
+        write("tests/401-a/hints.adoc", "== Step 1\n\n. one\n. two\n. the third\n");
+        pages = afterChange("1 of 3 chapters rendered");
+        assertTrue(pages.get("401-a.html").contains("The second."), "the API");
+        assertTrue(pages.get("401-a.html").contains("the third"), "the hint");
+        write("book/theme/book.css", "body { color: red }\n");
+        write("book/theme/page.html", Files.readString(root.resolve("book/theme/page.html")).replace("Skip to", "Go to"));
+        pages = afterChange("0 of 3 chapters rendered");
+        assertEquals("body { color: red }\n", pages.get("book.css"));
+        assertTrue(pages.get("402-b.html").contains("Go to the text"), "the shell of a page");
+        Files.delete(root.resolve("book/chapters/402-b.adoc"));
+        pages = afterChange(" of 2 chapters rendered");
+        assertTrue(!pages.containsKey("402-b.html") && !pages.get("index.html").contains("402-b.html"), "the removed chapter");
+    }
+
+    @Test
+    void the_students_edition_and_the_full_one_take_turns() throws Exception {
+        mustRender("3 of 3 chapters rendered");
+        var full = pages("book/build");
+        mustRender("3 of 3 chapters rendered", "--students");
+        assertTrue(pages("book/build").get("index.html").contains("Students' edition"));
+        mustRender("0 of 3 chapters rendered");
+        assertEquals(full, pages("book/build"));
+        mustRender("0 of 3 chapters rendered", "--out", root.resolve("elsewhere").toString());
+        assertEquals(full, pages("elsewhere"));
+    }
+
+    @Test
+    void a_problem_is_told_again_until_it_is_mended() throws Exception {
+        write("book/chapters/402-b.adoc", "[#lab-402]\n= Lab B\n\ninclude::{root}/book/transcripts/none.txt[]\n");
+        for (int i = 0; i < 2; i++) {
+            var ended = book();
+            assertEquals(1, ended.status(), ended.all());
+            assertTrue(ended.errors().contains("book/chapters/402-b.adoc:4: include file not found"), ended.all());
+        }
+        write("book/transcripts/none.txt", "here it is\n");
+        mustRender("1 of 3 chapters rendered");
+    }
+
     @Test
     void a_folder_that_cannot_be_written_is_named_before_anything_is_rendered() throws Exception {
         var ended = book("--out", root.resolve("jbang-catalog.json").resolve("pages").toString());
         var complaints = ended.errors().lines().filter(line -> !line.startsWith("Picked up ")).toList();
         assertEquals(2, ended.status(), ended.all());
-        assertEquals(List.of("book: cannot write to jbang-catalog.json/pages: name another folder with --out DIR"), complaints);
+        assertEquals(List.of("book: cannot write to jbang-catalog.json/pages: name another folder with --out DIR"),
+                complaints);
         assertTrue(!hasRendered(), "it rendered first");
     }
 }
