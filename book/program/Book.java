@@ -59,8 +59,9 @@ import program.render.Renderer;
  * <p>The students' edition leaves out the sections whose id ends in {@code -solution}, the blocks with role
  * {@code solution}, and what stands between {@code ifndef::students[]} and {@code endif::[]}.
  */
-@Command(name = "jbang book", sortOptions = false, description = "Renders the book to HTML pages that work offline.",
-        footer = "Exit code: 0 all is well, 1 something in the book is wrong, 2 it could not be rendered.")
+@Command(sortOptions = false, description = {"Renders the book to HTML pages that work offline.",
+    "Only what has changed since the last time is rendered."},
+        footer = {"", "Exit status: 0 all is well, 1 something in the book is wrong, 2 it could not be rendered."})
 public final class Book implements Callable<Integer> {
     private static final int WELL = 0;
     private static final int WRONG = 1;
@@ -91,6 +92,7 @@ public final class Book implements Callable<Integer> {
     public static void main(String[] args) {
         boolean isPlain = args.length == 0 || args.length == 1 && args[0].equals("--open");
         System.exit(isPlain ? plain(args.length == 1) : new CommandLine(new Book())
+                .setCommandName(Workbook.jbang() + " book").setUsageHelpWidth(96)
                 .setExecutionExceptionHandler((e, _, _) -> notRendered(e)).execute(args));
     }
 
@@ -106,8 +108,8 @@ public final class Book implements Callable<Integer> {
 
     private static int notRendered(Exception e) {
         System.out.flush();
-        if (e instanceof CannotCheck || e instanceof IOException) {
-            System.err.println("book: " + e.getMessage());
+        if (e instanceof CannotCheck || e instanceof IOException || e instanceof UncheckedIOException) {
+            System.err.println("book: " + CannotCheck.sentence(e));
         } else {
             e.printStackTrace();
         }

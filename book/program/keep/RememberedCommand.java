@@ -35,6 +35,9 @@ public final class RememberedCommand {
         deleteArchive(remembered, lines);
         Path fresh = Files.createTempFile(workbook.cache(), ".command", "");
         Files.write(fresh, lines);
+        // As old as this JVM: a source that was saved since is newer.
+        Files.setLastModifiedTime(fresh, FileTime.from(
+                ProcessHandle.current().info().startInstant().orElseGet(Instant::now)));
         Files.move(fresh, remembered, StandardCopyOption.ATOMIC_MOVE);
     }
 
@@ -51,6 +54,6 @@ public final class RememberedCommand {
     }
 
     private static String quoted(String argument) {
-        return '"' + argument.replace("\\", "\\\\") + '"';
+        return '"' + argument.replace("\\", "\\\\").replace("\"", "\\\"") + '"';
     }
 }

@@ -14,8 +14,7 @@ import program.read.Reading;
 /** {@code hints::401[step=2]}: three collapsed blocks, each inside the one before: nobody reads too far. */
 public final class HintsMacro extends BlockMacroProcessor {
     private static final List<String> LABELS = List.of("A hint", "A stronger hint", "The strongest hint");
-    private static final Pattern CODE = Pattern.compile(" *`([^`\\n]+)`[.,;:]?\\s*");
-    private static final int LONGEST_INLINE = 60;
+    private static final Pattern LISTING = Pattern.compile("(?m)(?:^ {4}.*\\R?)+");
 
     private final Edition edition;
     private final Course course;
@@ -67,10 +66,9 @@ public final class HintsMacro extends BlockMacroProcessor {
         return lines;
     }
 
-    /** A hint is prose with code in it; what is too long for a line of prose becomes a listing of its own. */
+    /** A listing comes from {@link Hints} as indented lines. */
     private static String withListings(String hint) {
-        return CODE.matcher(hint).replaceAll(code ->
-                Matcher.quoteReplacement(code.group(1).length() <= LONGEST_INLINE ? code.group()
-                        : "\n\n[source,java]\n----\n" + OneLiner.laidOut(code.group(1)) + "\n----\n\n"));
+        return LISTING.matcher(hint).replaceAll(listing -> Matcher.quoteReplacement(
+                "\n[source,java]\n----\n" + listing.group().stripIndent().stripTrailing() + "\n----\n\n"));
     }
 }

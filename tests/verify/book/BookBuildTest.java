@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import module java.base;
 
+import grader.speed.Jvm;
 import grader.workbook.Folders;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -73,13 +74,18 @@ class BookBuildTest {
         }
     }
 
-    /** Runs {@code jbang book} on this small book, and notes which classes it loads. */
+    /** Runs the program on this small book by the command line that it leaves behind, and notes which classes it loads. */
     private Commands.Ended book(String... options) throws Exception {
-        var command = new ArrayList<>(List.of("--quiet", "book", "--root", root.toString()));
+        RenderedBook.folder();
+        var remembered = "@" + Selection.book().cache().resolve("book-command");
+        var command = new ArrayList<>(List.of(Jvm.java(), remembered, "--root", root.toString()));
         command.addAll(List.of(options));
-        // No option on a command line goes before this variable's.
-        var log = "-Xlog:class+load:file=" + root.resolve("classes-%p.log");
-        return Commands.jbang(Map.of("_JAVA_OPTIONS", log), command.toArray(String[]::new));
+        return Commands.run(root, notingClasses(), command.toArray(String[]::new));
+    }
+
+    /** No option on a command line goes before this variable's. */
+    private Map<String, String> notingClasses() {
+        return Map.of("_JAVA_OPTIONS", "-Xlog:class+load:file=" + root.resolve("classes-%p.log"));
     }
 
     private void mustRender(String chapters, String... options) throws Exception {
@@ -189,7 +195,8 @@ class BookBuildTest {
 
     @Test
     void a_folder_that_cannot_be_written_is_named_before_anything_is_rendered() throws Exception {
-        var ended = book("--out", root.resolve("jbang-catalog.json").resolve("pages").toString());
+        var ended = Commands.jbang(notingClasses(), "--quiet", "book", "--root", root.toString(),
+                "--out", root.resolve("jbang-catalog.json").resolve("pages").toString());
         var complaints = ended.errors().lines().filter(line -> line.startsWith("book: ")).toList();
         assertEquals(2, ended.status(), ended.all());
         assertEquals(List.of("book: cannot write to jbang-catalog.json/pages: name another folder with --out DIR"),

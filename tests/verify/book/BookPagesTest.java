@@ -131,8 +131,8 @@ class BookPagesTest {
             browser().looksLike(width, 844, "light");
             browser().open(page(CHAPTER));
             int end = browser().evaluate("document.documentElement.scrollHeight - innerHeight").asInt();
-            var down = IntStream.iterate(0, y -> y < end, y -> y + 397);
-            var up = IntStream.iterate(end, y -> y > 0, y -> y - 211);
+            var down = IntStream.iterate(0, y -> y < end, y -> y + 997);
+            var up = IntStream.iterate(end, y -> y > 0, y -> y - 613);
             var wrong = IntStream.concat(down, up).mapToObj(BookPagesTest::mark)
                     .filter(told -> !isRight(told)).map(JsonNode::toString).toList();
             assertEquals("", String.join("\n", wrong), width + " px wide, wrong " + wrong.size() + " times");

@@ -24,8 +24,6 @@ import verify.lab.Chapter;
 class BookTextTest {
     /** What stands between two backticks of a line is code, and nothing in it means anything to AsciiDoc. */
     private static final Pattern CODE = Pattern.compile("`([^`\n]+)`");
-    /** Longer code in a hint becomes a listing, and the punctuation mark behind it goes. */
-    private static final int LONGEST_INLINE = 60;
     /** Emphasis that an author means: «*word*» and «_word_». */
     private static final Pattern EMPHASIS = Pattern.compile("(?<!\\w)([*_])(\\w[^*_]*)\\1(?!\\w)");
 
@@ -127,9 +125,6 @@ class BookTextTest {
         for (var code : CODE.matcher(asciidoc).results().toList()) {
             text.append(EMPHASIS.matcher(asciidoc.substring(at, code.start())).replaceAll("$2")).append(code.group(1));
             at = code.end();
-            if (code.group(1).length() > LONGEST_INLINE && asciidoc.substring(at).matches("(?s)[.,;:].*")) {
-                at++;
-            }
         }
         return squeezed(text + EMPHASIS.matcher(asciidoc.substring(at)).replaceAll("$2"));
     }
