@@ -28,31 +28,36 @@ public final class Polish {
 
     /** The comment sign before a callout is for the compiler, the brackets around it for browsers without styles. */
     private static String callouts(String html) {
-        html = swap("(?:<span class='c1?'>)?(?://|#)\\s*(?:</span>)?(?=<b class='conum'>)", html, "");
+        html = swap("(?://|#)\\s*(?=<b class='conum'>)", html, "");
         return swap("<b class='conum'>\\((\\d+)\\)</b>", html, "<b class='conum'>$1</b>");
+    }
+
+    private static String terminals(String html) {
+        return swap("(<code[^>]* data-lang='console'>)(.*?)(</code>)", html,
+                m -> m.group(1) + terminal(m.group(2).split("\n", -1)) + m.group(3));
     }
 
     /**
      * Commands, output and verdicts are told apart; the copy button takes the commands. A row holds its own line end:
      * so a row that is too wide for paper can be a block, with what follows after the break indented.
      */
-    private static String terminals(String html) {
-        return swap("(<code[^>]* data-lang='console'>)(.*?)(</code>)", html, m -> {
-            var rows = new StringBuilder();
-            boolean goesOn = false;
-            boolean started = false;
-            for (String line : m.group(2).split("\n", -1)) {
-                boolean command = line.startsWith("$ ") || goesOn;
-                goesOn = command && line.endsWith("\\");
-                started |= command;
-                boolean note = !started && line.startsWith("# ");
-                rows.append("<span class='row'>").append(!command ? note ? "<span class='note'>" + line + "</span>"
-                        : verdicts(line)
-                        : line.replaceFirst("^(\\$ )?(.*)$", "<span class='gp'>$1</span><span class='cmd'>$2</span>"))
-                        .append("\n</span>");
-            }
-            return m.group(1) + rows + m.group(3);
-        });
+    private static String terminal(String[] lines) {
+        var rows = new StringBuilder();
+        boolean goesOn = false;
+        boolean started = false;
+        for (String line : lines) {
+            boolean isCommand = line.startsWith("$ ") || goesOn;
+            boolean isNote = !isCommand && !started && line.startsWith("# ");
+            String row = isCommand ? command(line) : isNote ? "<span class='note'>" + line + "</span>" : verdicts(line);
+            rows.append("<span class='row'>").append(row).append("\n</span>");
+            goesOn = isCommand && line.endsWith("\\");
+            started |= isCommand;
+        }
+        return rows.toString();
+    }
+
+    private static String command(String line) {
+        return line.replaceFirst("^(\\$ )?(.*)$", "<span class='gp'>$1</span><span class='cmd'>$2</span>");
     }
 
     private static String verdicts(String line) {
