@@ -9,8 +9,9 @@ import program.read.Edition;
  * they are the same, there is nothing to do. It is looked at first of all, so that to open the book takes no time.
  */
 public final class Made {
-    /** No file system tells times less exactly, in milliseconds. */
-    private static final long TICK = 2_000;
+    /** How exactly file systems tell times, in milliseconds: those that tell whole seconds may count by two. */
+    private static final long FINE = 20;
+    private static final long COARSE = 2_000;
 
     private final Edition edition;
     private final Path note;
@@ -56,8 +57,9 @@ public final class Made {
 
     /** A file this young may have been changed since it was read: its stamp is one that fits no file. */
     private String stampOfSource(Path file) throws IOException {
-        boolean young = Files.exists(file) && Files.getLastModifiedTime(file).toMillis() > start - TICK;
-        return young ? "young\t" + file : stamp(file);
+        long time = Files.exists(file) ? Files.getLastModifiedTime(file).toMillis() : 0;
+        long tick = time % 1_000 == 0 ? COARSE : FINE;
+        return time > start - tick ? "young\t" + file : stamp(file);
     }
 
     /** A book with problems is made anew each time, so that they are told each time. */
