@@ -13,7 +13,7 @@ import module java.base;
 final class HandOver {
     private static final String PROGRAM = "book/program/Book.java";
     private static final List<String> SOURCES = List.of("book/program", "tests/grader/workbook",
-            "tests/grader/speed/Jvm.java", "jbang", "jbang-catalog.json");
+            "tests/grader/speed", "jbang", "jbang-catalog.json");
     private static final boolean WINDOWS = System.getProperty("os.name").startsWith("Windows");
 
     public static void main(String[] args) throws IOException, InterruptedException {

@@ -12,13 +12,15 @@
 //SOURCES render/*.java
 //SOURCES ../../tests/grader/workbook/*.java
 //SOURCES ../../tests/grader/speed/Jvm.java
+//SOURCES ../../tests/grader/speed/RememberedCommand.java
 //CDS
 //RUNTIME_OPTIONS --sun-misc-unsafe-memory-access=allow -XX:+UseSerialGC -XX:TieredStopAtLevel=1
-//RUNTIME_OPTIONS -Xmn160m -XX:ReservedCodeCacheSize=160m -Xlog:disable -Dbook.remember=true
+//RUNTIME_OPTIONS -Xmn160m -XX:ReservedCodeCacheSize=160m -Xlog:disable -Dworkbook.remember=true
 package program;
 
 import module java.base;
 
+import grader.speed.RememberedCommand;
 import grader.workbook.CannotCheck;
 import grader.workbook.Curriculum;
 import grader.workbook.Workbook;
@@ -31,8 +33,8 @@ import program.html.Page;
 import program.html.RfcIndex;
 import program.html.SearchIndex;
 import program.html.Shell;
+import program.keep.ClassArchive;
 import program.keep.Made;
-import program.keep.RememberedCommand;
 import program.keep.Renderings;
 import program.read.Chapter;
 import program.read.Course;
@@ -125,7 +127,7 @@ public final class Book implements Callable<Integer> {
         Path front = edition.out().resolve("index.html");
         System.out.printf("book: %s%s, %.1f s, %s%n", edition.students() ? "students' edition, " : "", done,
                 (System.nanoTime() - start) / 1e9, edition.shown(front));
-        RememberedCommand.write(edition.workbook());
+        remember(edition.workbook());
         if (open) {
             openInBrowser(front);
         }
@@ -168,6 +170,14 @@ public final class Book implements Callable<Integer> {
         problems.print();
         made.note(renderings.sources(), written, problems.isEmpty());
         return "%d of %d chapters rendered, %s".formatted(stale.size(), chapters.size(), problems);
+    }
+
+    /** For the launcher, which then need not ask JBang the next time. */
+    private static void remember(Workbook workbook) throws IOException {
+        String name = "book-command";
+        List<String> options = ClassArchive.options();
+        ClassArchive.deleteOther(RememberedCommand.file(workbook, name), options);
+        RememberedCommand.write(workbook, name, options, "program.Book");
     }
 
     private static void openInBrowser(Path page) {
