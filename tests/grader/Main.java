@@ -91,8 +91,9 @@ public final class Main {
         try {
             var book = Workbook.find();
             if (Files.isDirectory(book.cache())) {
-                RememberedCommand.write(book);
-                AotCache.of(book).prepareInBackground();
+                var classes = AotCache.of(book);
+                RememberedCommand.write(book, "command", classes.withOptions(), "grader.Main");
+                classes.prepareInBackground();
             }
         } catch (IOException | CannotCheck e) {
             // Without them the next run is slower, no more.

@@ -45,7 +45,7 @@ public record Catalog(Workbook book, SequencedMap<String, String> commands) {
         for (var command : commands.entrySet()) {
             aliases.add(grader(command.getKey(), List.of(command.getKey()), command.getValue()));
         }
-        aliases.add(script("book", "book/main.java", "Renders the HTML book"));
+        aliases.add(script("book", "book/program/Book.java", "Renders the HTML book"));
         aliases.add(script("verify", "tests/verify/Main.java", "For maintainers: checks the workbook itself"));
         return "{\n  \"aliases\": {\n" + String.join(",\n", aliases) + "\n  },\n  \"templates\": {\n" + String.join(",\n", templates) + "\n  }\n}\n";
     }
