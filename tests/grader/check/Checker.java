@@ -34,6 +34,7 @@ public final class Checker implements AutoCloseable {
     private final Libraries libraries;
     private Optional<Javac> javac = Optional.empty();
     private Optional<RunnerProcess> ahead = Optional.empty();
+    private Optional<Path> rehearsed = Optional.empty();   // for which tests the runner ahead is ready
 
     public Checker(Workbook book) {
         this(book, Reuse.NEVER);
@@ -87,7 +88,7 @@ public final class Checker implements AutoCloseable {
             var findings = compile(check.submission, plan, classes);
             if (findings.isEmpty()) {
                 var trusted = plan.trustedFiles();
-                runner.load(plan.libraries(), Stream.concat(plan.classes().stream(), Stream.of(classes)).toList());
+                runner.load(plan.libraries(), plan.classesWith(classes));
                 check.run(runner);
                 well = reuse == Reuse.WHILE_WELL && check.endedWell();
                 insistOn(trusted);
@@ -125,6 +126,11 @@ public final class Checker implements AutoCloseable {
         if (ahead.filter(runner -> runner.isAlive() && runner.jvmOptions().equals(plan.jvmOptions())).isEmpty()) {
             ahead.ifPresent(RunnerProcess::close);
             ahead = Optional.of(RunnerProcess.start(plan.jvmOptions()));
+            rehearsed = Optional.empty();
+        }
+        if (!rehearsed.equals(Optional.of(plan.folder()))) {
+            ahead.get().rehearse(plan.libraries(), plan.classesWith(plan.pristine()), plan.lab().testClass());
+            rehearsed = Optional.of(plan.folder());
         }
     }
 
@@ -166,6 +172,7 @@ public final class Checker implements AutoCloseable {
         private final Set<Integer> toDo;
         private final List<StepResult> steps = new ArrayList<>();
         private Optional<String> trouble = Optional.empty();
+        private Set<String> disabled = Set.of();
         private boolean stopped;
         private boolean hung;
 
@@ -184,6 +191,7 @@ public final class Checker implements AutoCloseable {
 
         private void run(RunnerProcess runner) throws IOException {
             runner.limit(options.wallClock());
+            disabled = runner.disabled();
             for (var step : plan.steps()) {
                 boolean isToDo = toDo.contains(step.number());
                 if (stopped || !options.asksFor(step.number())) {
@@ -269,21 +277,26 @@ public final class Checker implements AutoCloseable {
             return result;
         }
 
-        /** A test may be skipped by its own condition alone, and under {@code WORKBOOK_REQUIRE=all} not even by that. */
-        private static Status status(Expected test, String word) {
+        /** Under {@code WORKBOOK_REQUIRE=all} nothing may be missing on the machine. */
+        private Status status(Expected test, String word) {
             return switch (word) {
                 case "PASSED" -> Status.PASS;
-                case "SKIPPED" -> test.mayBeSkipped() && !"all".equals(System.getenv("WORKBOOK_REQUIRE")) ? Status.SKIPPED : Status.FAIL;
+                case "SKIPPED" -> isDisabled(test) && !"all".equals(System.getenv("WORKBOOK_REQUIRE")) ? Status.SKIPPED : Status.FAIL;
                 default -> Status.FAIL;
             };
         }
 
-        private static String message(Expected test, String word, String message) {
+        /** By its own condition, and before any code of the learner's was loaded. */
+        private boolean isDisabled(Expected test) {
+            return test.mayBeSkipped() && disabled.contains(test.id());
+        }
+
+        private String message(Expected test, String word, String message) {
             return switch (word) {
                 case "ABORTED" -> "the test was aborted, which only JUnit's own exception does: " + message
                         + "\nlikely: the program under test throws that exception; it is a failure like any other";
-                case "SKIPPED" -> test.mayBeSkipped() ? message : "the test did not run: " + message
-                        + "\nlikely: the program under test has changed how JUnit works";
+                case "SKIPPED" -> isDisabled(test) ? message : "the test did not run: " + message
+                        + "\nlikely: the program under test has changed how JUnit works, or what this machine looks like";
                 default -> message;
             };
         }

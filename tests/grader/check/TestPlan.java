@@ -18,7 +18,7 @@ import grader.workbook.Lab;
  * A lab's tests, ready to run. They are compiled against the pristine skeleton, apart from the learner's file: a class of the
  * learner's named {@code Assertions} can shadow nothing, and what must be reported is known before the learner's code runs.
  *
- * @param folder     holds {@code kit} and {@code classes}, compiled, and the plan
+ * @param folder     holds {@code kit}, {@code classes} and the {@code pristine} skeleton, compiled, and the plan
  * @param libraries  what the learner's file is compiled with
  * @param jvmOptions what the lab and its tests ask of the Java machine
  */
@@ -26,6 +26,7 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
     public record Step(int number, String title, boolean further) {}
 
     private static final Pattern OPTIONS = Pattern.compile("^//(?:RUNTIME|JAVA)_OPTIONS (.*)$", Pattern.MULTILINE);
+    private static final String LAYOUT = "2";   // to be counted up with each change of what a folder holds
     private static final String PLAN = "plan";
     private static final String LOOK = "look";
 
@@ -33,9 +34,14 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
         return tests.stream().filter(test -> test.step() == step.number()).toList();
     }
 
-    /** Kit and tests; the learner's classes come after them. */
-    List<Path> classes() {
-        return List.of(folder.resolve("kit"), folder.resolve("classes"));
+    /** Kit, tests, and the classes that they test. */
+    List<Path> classesWith(Path tested) {
+        return List.of(folder.resolve("kit"), folder.resolve("classes"), tested);
+    }
+
+    /** The skeleton, compiled. */
+    Path pristine() {
+        return folder.resolve("pristine");
     }
 
     /** All that the verdict rests on, but the JDK. */
@@ -94,7 +100,7 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
         var test = SourceText.of(lab.tests().resolve(lab.testClass() + ".java"));
         var sources = Stream.concat(Stream.of(skeleton, test.text()), kit.stream().map(SourceText::text)).toList();
         var found = libraries.classPath(sources);
-        var key = new ArrayList<Object>(List.of(Runtime.version(), Maker.GRADERS_LIBRARIES, found));
+        var key = new ArrayList<Object>(List.of(LAYOUT, Runtime.version(), Maker.GRADERS_LIBRARIES, found));
         key.addAll(sources);
         key.add(lab.book().root().resolve("book", "curriculum.json"));
         var kind = "tests-" + lab.number();
@@ -142,19 +148,15 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
         void make(String skeleton, List<SourceText> kit, SourceText test) throws IOException {
             var kitClasses = Files.createDirectory(dir.resolve("kit"));
             var testClasses = Files.createDirectory(dir.resolve("classes"));
-            var pristine = cache.temporary("pristine");
-            try {
-                must(kit, concat(GRADERS_LIBRARIES, libraries), kitClasses);
-                must(List.of(new SourceText(lab.fileName(), skeleton)), libraries, pristine);
-                must(List.of(test), concat(GRADERS_LIBRARIES, libraries, List.of(kitClasses, testClasses, pristine)), testClasses);
-                var plan = new ArrayList<>(List.of("lab\t" + Curriculum.read(lab.book()).of(lab).title()));
-                libraries.forEach(library -> plan.add("library\t" + library));
-                options(skeleton + test.text()).forEach(option -> plan.add("option\t" + option));
-                plan.addAll(plan(List.of(kitClasses, testClasses, pristine)));
-                Files.write(dir.resolve(PLAN), plan);
-            } finally {
-                Folders.delete(pristine);
-            }
+            var pristine = Files.createDirectory(dir.resolve("pristine"));
+            must(kit, concat(GRADERS_LIBRARIES, libraries), kitClasses);
+            must(List.of(new SourceText(lab.fileName(), skeleton)), libraries, pristine);
+            must(List.of(test), concat(GRADERS_LIBRARIES, libraries, List.of(kitClasses, testClasses, pristine)), testClasses);
+            var plan = new ArrayList<>(List.of("lab\t" + Curriculum.read(lab.book()).of(lab).title()));
+            libraries.forEach(library -> plan.add("library\t" + library));
+            options(skeleton + test.text()).forEach(option -> plan.add("option\t" + option));
+            plan.addAll(plan(List.of(kitClasses, testClasses, pristine)));
+            Files.write(dir.resolve(PLAN), plan);
         }
 
         private void must(List<SourceText> sources, List<Path> classPath, Path out) throws IOException {

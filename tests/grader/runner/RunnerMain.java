@@ -24,6 +24,7 @@ import org.junit.platform.launcher.core.LauncherFactory;
  * The child JVM: takes orders on standard input, runs tests, and writes sealed records into the socket that its argument names.
  * The first line is the key. Then come, as often as the grader likes,
  * <pre>
+ *   rehearse LIBRARIES CLASSES CLASS                    gets ready for the tests of a class, and tells which their conditions disable
  *   load LIBRARIES CLASSES                              a class path of its own for what follows
  *   plan CLASS                                          lists the tests of a class
  *   step CLASS FILE PATIENCE TIMEOUT FIRST ID…          runs tests
@@ -61,6 +62,7 @@ public final class RunnerMain {
         launcher.execute(request(List.of(selectClass(WarmUp.class)), "10"), new TestExecutionListener() {});
         for (var order = line().split("\t", -1); !order[0].isEmpty(); order = line().split("\t", -1)) {
             switch (order[0]) {
+                case "rehearse" -> rehearse(order[1], order[2], order[3]);
                 case "load" -> load(order[1], order[2]);
                 case "plan" -> plan(order[1]);
                 case "step" -> {
@@ -85,18 +87,54 @@ public final class RunnerMain {
         System.setErr(captured);
     }
 
+    /**
+     * With the pristine skeleton in the place of the learner's classes. The libraries stay loaded; kit and tests are loaded again
+     * for the check itself. What goes wrong here, the tests will meet; CI is told at once.
+     */
+    private void rehearse(String libraries, String classes, String testClass) throws IOException, ClassNotFoundException {
+        load(libraries, classes);
+        try {
+            ((Runnable) classPath.load(testClass + "$WarmUp").getDeclaredConstructor().newInstance()).run();
+        } catch (ClassNotFoundException e) {
+            // Few test classes have one.
+        } catch (ReflectiveOperationException | RuntimeException | LinkageError e) {
+            if ("all".equals(System.getenv("WORKBOOK_REQUIRE"))) {
+                throw new IllegalStateException(testClass + ".WarmUp: " + e, e);
+            }
+        }
+        for (var test : tests(testClass)) {
+            try {
+                if (!Conditions.hold((MethodSource) test.getSource().orElseThrow())) {
+                    send("disabled", test.getUniqueId());
+                }
+            } catch (ReflectiveOperationException | LinkageError e) {
+                // JUnit fails in the same way, and says why.
+            }
+        }
+        send("rehearsed");
+    }
+
     private void plan(String testClass) throws ClassNotFoundException {
+        for (var test : tests(testClass)) {
+            var source = (MethodSource) test.getSource().orElseThrow();
+            send("test", test.getUniqueId(), step(source.getJavaClass(), "value"), step(source.getJavaClass(), "title"),
+                    step(source.getJavaClass(), "further"), Boolean.toString(Conditions.stand(source)), source.getMethodName());
+        }
+        send("planned");
+    }
+
+    private List<TestIdentifier> tests(String testClass) throws ClassNotFoundException {
+        var found = new ArrayList<TestIdentifier>();
         var plan = launcher.discover(request(List.of(selectClass(classPath.load(testClass))), "10"));
         plan.accept(new TestPlan.Visitor() {
             @Override
             public void visit(TestIdentifier test) {
-                if (test.isTest() && test.getSource().orElseThrow() instanceof MethodSource source) {
-                    send("test", test.getUniqueId(), step(source.getJavaClass(), "value"), step(source.getJavaClass(), "title"),
-                            step(source.getJavaClass(), "further"), Boolean.toString(mayBeSkipped(source)), source.getMethodName());
+                if (test.isTest()) {
+                    found.add(test);
                 }
             }
         });
-        send("planned");
+        return found;
     }
 
     /** An element of the step's annotation: by name, because the kit is not on the grader's own class path. */
@@ -111,16 +149,6 @@ public final class RunnerMain {
             }
         }
         throw new IllegalStateException(testClass.getName() + " has no @Step");
-    }
-
-    /** A test is skipped where a condition says so that stands at it or around it, and nowhere else. */
-    private static boolean mayBeSkipped(MethodSource test) {
-        var declared = Stream.of(test.getJavaMethod().getAnnotations());
-        var around = Stream.<Class<?>>iterate(test.getJavaClass(), Objects::nonNull, Class::getEnclosingClass)
-                .flatMap(type -> Stream.of(type.getAnnotations()));
-        return Stream.concat(declared, around)
-                .flatMap(each -> Stream.concat(Stream.of(each), Stream.of(each.annotationType().getAnnotations())))   // or one composed of them
-                .anyMatch(each -> each.annotationType().getPackageName().equals("org.junit.jupiter.api.condition"));
     }
 
     /** JUnit limits the time of tests, but the first of them might not even begin. What else goes wrong here, the tests will meet. */

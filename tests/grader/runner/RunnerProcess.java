@@ -3,6 +3,7 @@ package grader.runner;
 import module java.base;
 
 import grader.speed.Jvm;
+import grader.workbook.CannotCheck;
 
 /**
  * The grader's half of a runner JVM. Orders go to its standard input; its sealed records come over a Unix-domain socket of
@@ -20,6 +21,7 @@ public final class RunnerProcess implements AutoCloseable {
     private final Strays strays;
     private final ScheduledThreadPoolExecutor clock = new ScheduledThreadPoolExecutor(1, Thread.ofPlatform().daemon().factory());
     private Optional<InputStream> in = Optional.empty();
+    private Optional<Set<String>> disabled = Optional.empty();
     private Optional<Future<?>> limit = Optional.empty();
     private volatile String ended = "";
 
@@ -79,6 +81,27 @@ public final class RunnerProcess implements AutoCloseable {
 
     public void noLimit() {
         limit.ifPresent(each -> each.cancel(false));
+    }
+
+    /** Gets ready for the tests of a class, before there is anything to test. @param classes kit, tests and the pristine skeleton */
+    public void rehearse(List<Path> libraries, List<Path> classes, String testClass) {
+        order("rehearse", joined(libraries), joined(classes), testClass);
+        disabled = Optional.empty();
+    }
+
+    /** The ids of the tests that their conditions disable on this machine: to be asked once it has been told to rehearse. */
+    public Set<String> disabled() throws IOException {
+        if (disabled.isEmpty()) {
+            var ids = new HashSet<String>();
+            for (var record = next(); !record.equals(List.of("rehearsed")); record = next()) {
+                if (record.isEmpty() || record.getFirst().equals("crash")) {
+                    throw new CannotCheck("the tests could not be loaded: " + (record.isEmpty() ? whyEnded() : record.get(1)));
+                }
+                ids.add(record.get(1));
+            }
+            disabled = Optional.of(ids);
+        }
+        return disabled.get();
     }
 
     /** Gives what follows a class path of its own. */

@@ -111,6 +111,19 @@ class HostileTest {
         assertEquals(List.of(1), List.copyOf(verdict.passedSteps()), () -> verdict.next().toString());
     }
 
+    /** A program that hides libpcap passes no step by it: what a machine has is asked before the program is loaded. */
+    @Test
+    void a_program_that_makes_a_machine_look_poor_passes_nothing() throws Exception {
+        var lab = Selection.book().lab("406");
+        var skeleton = Skeleton.of(lab.solution());
+        var head = "public final class PacketLab {\n";
+        var text = skeleton.withSteps(5).replace("TODO step 6", "nothing written")
+                .replace(head, head + "static { System.setProperty(\"org.pcap4j.core.pcapLibName\", \"/nonexistent\"); }\n");
+        var options = CheckOptions.LEARNER.ofSteps(6, 6);
+        var verdict = CHECKER.get().check(Submission.of(lab, text), options, new CheckListener() {});
+        assertEquals(Set.of(), verdict.passedSteps(), () -> verdict.steps().toString());
+    }
+
     /** As the grader does it, but in this process, where the compiler is warm; each program has a runner of its own. */
     private static void check(UnaryOperator<String> change, String... says) throws Exception {
         var lab = Selection.book().lab("401");
