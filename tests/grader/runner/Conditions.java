@@ -6,8 +6,8 @@ import org.junit.jupiter.api.condition.EnabledIf;
 import org.junit.platform.engine.support.descriptor.MethodSource;
 
 /**
- * The conditions of tests: {@code @EnabledIf}, at a test, around it, or in an annotation of the workbook's own. They are asked
- * before any code of a learner's is loaded, because that could make a machine look as if it lacked something.
+ * The conditions of tests: {@code @EnabledIf}, at a test, around it, or in an annotation of the workbook's own. They
+ * are asked before any code of a learner's is loaded, because that could make a machine look as if it lacked something.
  */
 final class Conditions {
     private Conditions() {}
@@ -41,7 +41,8 @@ final class Conditions {
 
     private static Stream<Condition> of(MethodSource test) {
         var place = test.getJavaClass();
-        var around = Stream.<Class<?>>iterate(place, Objects::nonNull, Class::getEnclosingClass).flatMap(type -> at(type, type));
+        var around = Stream.<Class<?>>iterate(place, Objects::nonNull, Class::getEnclosingClass)
+                .flatMap(type -> at(type, type));
         return Stream.concat(at(test.getJavaMethod(), place), around);
     }
 

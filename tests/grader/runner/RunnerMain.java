@@ -4,6 +4,7 @@ import static org.junit.platform.engine.discovery.DiscoverySelectors.selectClass
 
 import module java.base;
 
+import java.lang.annotation.Annotation;
 import org.junit.jupiter.engine.JupiterTestEngine;
 import org.junit.platform.engine.CancellationToken;
 import org.junit.platform.engine.DiscoverySelector;
@@ -21,10 +22,10 @@ import org.junit.platform.launcher.core.LauncherExecutionRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
 
 /**
- * The child JVM: takes orders on standard input, runs tests, and writes sealed records into the socket that its argument names.
- * The first line is the key. Then come, as often as the grader likes,
+ * The child JVM: takes orders on standard input, runs tests, and writes sealed records into the socket that its
+ * argument names. The first line is the key. Then come, as often as the grader likes,
  * <pre>
- *   rehearse LIBRARIES CLASSES CLASS                    gets ready for the tests of a class, and tells which their conditions disable
+ *   rehearse LIBRARIES CLASSES CLASS                    warms up for the tests of a class, tells which are disabled
  *   load LIBRARIES CLASSES                              a class path of its own for what follows
  *   plan CLASS                                          lists the tests of a class
  *   step CLASS FILE PATIENCE TIMEOUT FIRST ID…          runs tests
@@ -70,14 +71,18 @@ public final class RunnerMain {
                     initialise(order[2].replace(".java", ""), limit);
                     link(classPath.load(order[1]));
                     classPath.setPatience(Duration.ofMillis(Long.parseLong(order[3])));
-                    runStep(order[2], order[4], Boolean.parseBoolean(order[5]), List.of(order).subList(6, order.length));
+                    var ids = List.of(order).subList(6, order.length);
+                    runStep(order[2], order[4], Boolean.parseBoolean(order[5]), ids);
                 }
                 default -> send("done");
             }
         }
     }
 
-    /** Nothing of an earlier check stays in force: its classes, its handlers, what it had put in the place of the streams. */
+    /**
+     * Nothing of an earlier check stays in force: its classes, its handlers, what it had put in the place of the
+     * streams.
+     */
     private void load(String libraries, String classes) throws IOException {
         classPath.open(libraries, classes);
         Thread.currentThread().setContextClassLoader(classPath.loader());
@@ -88,10 +93,11 @@ public final class RunnerMain {
     }
 
     /**
-     * With the pristine skeleton in the place of the learner's classes. The libraries stay loaded; kit and tests are loaded again
-     * for the check itself. What goes wrong here, the tests will meet; CI is told at once.
+     * With the pristine skeleton in the place of the learner's classes. The libraries stay loaded; kit and tests are
+     * loaded again for the check itself. What goes wrong here, the tests will meet; CI is told at once.
      */
-    private void rehearse(String libraries, String classes, String testClass) throws IOException, ClassNotFoundException {
+    private void rehearse(String libraries, String classes, String testClass)
+            throws IOException, ClassNotFoundException {
         load(libraries, classes);
         try {
             ((Runnable) classPath.load(testClass + "$WarmUp").getDeclaredConstructor().newInstance()).run();
@@ -117,8 +123,9 @@ public final class RunnerMain {
     private void plan(String testClass) throws ClassNotFoundException {
         for (var test : tests(testClass)) {
             var source = (MethodSource) test.getSource().orElseThrow();
-            send("test", test.getUniqueId(), step(source.getJavaClass(), "value"), step(source.getJavaClass(), "title"),
-                    step(source.getJavaClass(), "further"), Boolean.toString(Conditions.stand(source)), source.getMethodName());
+            var type = source.getJavaClass();
+            send("test", test.getUniqueId(), step(type, "value"), step(type, "title"), step(type, "further"),
+                    Boolean.toString(Conditions.stand(source)), source.getMethodName());
         }
         send("planned");
     }
@@ -151,7 +158,10 @@ public final class RunnerMain {
         throw new IllegalStateException(testClass.getName() + " has no @Step");
     }
 
-    /** JUnit limits the time of tests, but the first of them might not even begin. What else goes wrong here, the tests will meet. */
+    /**
+     * JUnit limits the time of tests, but the first of them might not even begin. What else goes wrong here, the tests
+     * will meet.
+     */
     private void initialise(String type, Duration limit) throws InterruptedException {
         var initialiser = Thread.ofPlatform().daemon().unstarted(() -> {
             try {
@@ -167,7 +177,10 @@ public final class RunnerMain {
         }
     }
 
-    /** Fails by itself where the learner's file no longer has a type that the tests name; JUnit would tell it in a page of frames. */
+    /**
+     * Fails by itself where the learner's file no longer has a type that the tests name; JUnit would tell it in a page
+     * of frames.
+     */
     private static void link(Class<?> tests) {
         tests.getDeclaredMethods();
         tests.getDeclaredFields();
@@ -177,8 +190,9 @@ public final class RunnerMain {
     private void runStep(String file, String timeoutSeconds, boolean untilFirstFailed, List<String> ids) {
         var request = request(ids.stream().map(DiscoverySelectors::selectUniqueId).toList(), timeoutSeconds);
         var enough = CancellationToken.create();
+        var reporter = new Reporter(file, untilFirstFailed ? Optional.of(enough) : Optional.empty());
         launcher.execute(LauncherExecutionRequestBuilder.request(request)
-                .listeners(new Reporter(file, untilFirstFailed ? Optional.of(enough) : Optional.empty())).cancellationToken(enough).build());
+                .listeners(reporter).cancellationToken(enough).build());
         send("step-done");
     }
 
@@ -250,16 +264,20 @@ public final class RunnerMain {
                 .enablePostDiscoveryFilterAutoRegistration(false).build());
     }
 
-    private static LauncherDiscoveryRequest request(List<? extends DiscoverySelector> selectors, String timeoutSeconds) {
+    private static LauncherDiscoveryRequest request(List<? extends DiscoverySelector> selectors,
+                                                    String timeoutSeconds) {
         return LauncherDiscoveryRequestBuilder.request().selectors(selectors)
                 .enableImplicitConfigurationParameters(false)   // neither system properties nor files of the learner's
-                .configurationParameter("junit.jupiter.execution.timeout.testable.method.default", timeoutSeconds + " s")
+                .configurationParameter("junit.jupiter.execution.timeout.testable.method.default",
+                        timeoutSeconds + " s")
                 .configurationParameter("junit.jupiter.execution.timeout.thread.mode.default", "SEPARATE_THREAD")
                 .configurationParameter("junit.jupiter.extensions.autodetection.enabled", "false")
                 .configurationParameter("junit.platform.stacktrace.pruning.enabled", "false").build();
     }
 
-    /** A thread that somebody has interrupted would close the channel by writing to it, so the interrupt has to wait. */
+    /**
+     * A thread that somebody has interrupted would close the channel by writing to it, so the interrupt has to wait.
+     */
     private void send(String... fields) {
         boolean interrupted = Thread.interrupted();
         synchronized (out) {

@@ -74,7 +74,9 @@ class BookBuildTest {
         }
     }
 
-    /** Runs the program on this small book by the command line that it leaves behind, and notes which classes it loads. */
+    /**
+     * Runs the program on this small book by the command line that it leaves behind, and notes which classes it loads.
+     */
     private Commands.Ended book(String... options) throws Exception {
         RenderedBook.folder();
         var remembered = "@" + Selection.book().cache().resolve("book-command");
