@@ -30,6 +30,8 @@ class ThrottleTest {
     private static final int QUANTUM = 16 * 1024;
     private static final int MOST = Integer.MAX_VALUE;
     private static final long MAX_RATE = Throttle.Bucket.MAX_RATE;
+    private static final String GATE = "wait in gate.pay(), let its exception"
+            + " pass, and close this gate in close()";
     private static final InetAddress HERE = InetAddress.getLoopbackAddress();
 
     @Step(value = 1, title = "Refill the token bucket")
@@ -85,7 +87,7 @@ class ThrottleTest {
 
         @Test
         void fractions_of_a_token_are_not_lost() {
-            // rejects: elapsed * rate / 10^9, rounded down at each refill
+            // rejects: elapsed * rate / 10^9, rounded down; double
             var clock = Clock.byHand();
             var bucket = emptied(3, 200_000, clock);
             for (int i = 0; i < 1000; i++) {
@@ -95,12 +97,12 @@ class ThrottleTest {
             available(3, bucket, "a bucket with a rate of 3 a second, looked at"
                     + " each millisecond for a second", "each refill loses its"
                     + " fraction of a token: carry it over in remainder");
-            bucket.tryAcquire(3);
-            for (int i = 0; i < 1_000_000; i++) {
-                clock.advance(Duration.ofNanos(36_000_007));
+            bucket = emptied(7, 500_000, clock);
+            for (int i = 0; i < 250_000; i++) {
+                clock.advance(Duration.ofMillis(120));
                 bucket.available();
             }
-            available(108_000, bucket, "3 a second for 10 hours, in a million"
+            available(210_000, bucket, "7 a second for 30,000 s, in 250,000"
                     + " refills", "a little is lost or gained at each refill:"
                     + " carry the remainder over exactly, in whole numbers");
         }
@@ -113,16 +115,15 @@ class ThrottleTest {
             var fast = emptied(5_000_000_000L, MOST, clock);
             var fastest = emptied(MAX_RATE, MOST, clock);
             clock.advance(Duration.ofNanos(10));
-            available(50, fast, "10 ns at 5,000,000,000 a second",
-                    "compute with long: the rate exceeds 2^31");
-            available(85, fastest, "10 ns at 2^33 a second",
-                    "a token takes less than a nanosecond here: multiply the"
-                            + " time by the rate, and then divide");
+            var likely = "a token takes less than a nanosecond at this rate:"
+                    + " multiply the time by the rate, then divide; in long";
+            available(50, fast, "10 ns at 5,000,000,000 a second", likely);
+            available(85, fastest, "10 ns at 2^33 a second", likely);
             clock.advance(Duration.ofNanos(199_999_990));
             available(1_000_000_000, fast, "200 ms at 5,000,000,000 a second",
-                    "compute with long: the rate exceeds 2^31");
+                    likely);
             available(1_717_986_918, fastest, "200 ms at 2^33 a second",
-                    "compute with long: the rate exceeds 2^31");
+                    likely);
             clock.advance(Duration.ofNanos(799_999_999));
             available(0, slow, "a nanosecond less than a second at 1 a second",
                     "there is no whole token yet");
@@ -806,13 +807,15 @@ class ThrottleTest {
             var read = PendingCall.start(ending(in::read));
             clock.settle(read);
             in.close();
-            closed(read, "a read that waits for tokens");
+            closed(read, "a read that waits for tokens",
+                    GATE);
             var out = Throttle.write(OutputStream.nullOutputStream(),
                     Throttle.Limit.of(emptied(1, 10, clock)));
             var write = PendingCall.start(ending(() -> out.write(1)));
             clock.settle(write);
             out.close();
-            closed(write, "a write that waits for tokens");
+            closed(write, "a write that waits for tokens",
+                    GATE);
             for (var use : List.<Check.Code>of(in::read, () -> out.write(1))) {
                 Check.fails(IOException.class, use, "the use of a closed"
                         + " stream", "gate.requireOpen() is given");
@@ -981,9 +984,15 @@ class ThrottleTest {
                         "half-close after the bytes");
                 pair.peer.getOutputStream().write(new byte[] {4, 5});
                 pair.peer.shutdownOutput();
-                same(new byte[] {4, 5}, pair.ours.input().readAllBytes(),
+                var rest = PendingCall.start(ending(() -> same(
+                        new byte[] {4, 5}, pair.ours.input().readAllBytes(),
                         "what can be read after shutdownOutput()",
-                        "close only one direction");
+                        "close only one direction")));
+                Await.until(() -> rest.outcome().isDone(), "the end of stream"
+                        + " to be read after shutdownOutput()", "");
+                returns(rest, "input() to be read after shutdownOutput()",
+                        "close only one direction: shutdownOutput() of the"
+                                + " socket, and no stream");
             }
         }
 
@@ -1001,8 +1010,10 @@ class ThrottleTest {
                     () -> pair.ours.output().write(1)));
             clock.settle(List.of(read, write));
             pair.ours.close();
-            closed(read, "a read that waits for tokens");
-            closed(write, "a write that waits for tokens");
+            closed(read, "a read that waits for tokens",
+                    GATE);
+            closed(write, "a write that waits for tokens",
+                    GATE);
         }
 
         @Test
@@ -1015,7 +1026,8 @@ class ThrottleTest {
             var read = PendingCall.start(ending(pair.ours.input()::read));
             read.awaitWaiting();
             pair.ours.close();
-            closed(read, "a read that waits for the peer");
+            closed(read, "a read that waits for the peer",
+                    "close() closes the socket, too");
             var end = PendingCall.start(() -> pair.peer.getInputStream()
                     .read());
             Check.equal(-1, Await.value(end.outcome(), "the peer to read the"
@@ -1188,11 +1200,10 @@ class ThrottleTest {
         @Test
         void an_interrupted_wait_gives_every_bucket_its_tokens_back()
                 throws Exception {
-            // rejects: one bucket only; nothing
+            // rejects: one bucket after the other; the first bucket only
             var clock = Clock.byHand();
-            var buckets = List.of(emptied(100, 100, clock),
-                    new Throttle.Bucket(100, 100, clock),
-                    emptied(1, 100, clock));
+            var buckets = List.of(new Throttle.Bucket(100, 100, clock),
+                    emptied(100, 100, clock), emptied(1, 100, clock));
             var out = Throttle.write(OutputStream.nullOutputStream(),
                     new Throttle.Limit(buckets, 100));
             var call = PendingCall.start(ending(
@@ -1200,7 +1211,7 @@ class ThrottleTest {
             clock.settle(call);
             interrupted(call, "a write that waits for three buckets");
             for (int i = 0; i < 3; i++) {
-                available(i == 1 ? 100 : 0, buckets.get(i), "bucket " + (i + 1)
+                available(i == 0 ? 100 : 0, buckets.get(i), "bucket " + (i + 1)
                         + " after the interrupt", "giveBack() to every bucket"
                         + " what was reserved in it");
             }
@@ -1217,7 +1228,8 @@ class ThrottleTest {
                     () -> out.write(new byte[80])));
             clock.settle(call);
             out.close();
-            closed(call, "a write that waits for its own bucket");
+            closed(call, "a write that waits for its own bucket",
+                    GATE);
             available(100, global, "the shared bucket after a connection was"
                     + " closed that had reserved 80 of 100 tokens",
                     "giveBack() to every bucket when the sleep is interrupted");
@@ -1399,6 +1411,7 @@ class ThrottleTest {
             var body = random(10_000);
             var http = HttpServer.create(new InetSocketAddress(HERE, 0), 0);
             http.createContext("/", exchange -> {
+                exchange.getResponseHeaders().set("Connection", "close");
                 exchange.sendResponseHeaders(200, body.length);
                 exchange.getResponseBody().write(body);
                 exchange.close();
@@ -1413,7 +1426,6 @@ class ThrottleTest {
             var client = URI.create("http://127.0.0.1:"
                     + relay.localAddress().getPort() + "/").toURL()
                     .openConnection();
-            client.setRequestProperty("Connection", "close");
             try (var in = client.getInputStream()) {
                 same(body, in.readAllBytes(), "a body fetched through the"
                         + " relay", "leave the given part of the relay as it"
@@ -1631,18 +1643,17 @@ class ThrottleTest {
         return (InterruptedIOException) ended.failure();
     }
 
-    private static void closed(PendingCall<Ended> call, String what)
-            throws InterruptedException {
+    private static void closed(PendingCall<Ended> call, String what,
+            String likely) throws InterruptedException {
         var ended = Await.value(call.outcome(), what + " to end when it is"
-                + " closed", "wait in gate.pay(), and close() the gate");
+                + " closed", likely);
         Check.that(ended.failure() != null && !(ended.failure()
                 instanceof InterruptedIOException), "an IOException from "
                 + what + ", and no InterruptedIOException, when it is closed;"
-                + " got " + ended.failure(), "wait in gate.pay(), and let its"
-                + " exception pass");
+                + " got " + ended.failure(), likely);
         Check.that(!ended.interrupted(), "the thread not to be interrupted"
                 + " after " + what + " was closed, but the flag is set",
-                "gate.pay() clears it: let its exception pass");
+                likely);
     }
 
     private static void same(byte[] expected, byte[] got, String what,
