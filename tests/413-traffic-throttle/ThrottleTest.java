@@ -423,6 +423,30 @@ class ThrottleTest {
         }
 
         @Test
+        void no_lock_is_held_while_a_caller_waits()
+                throws InterruptedException {
+            // rejects: a synchronized acquire()
+            var clock = Clock.byHand();
+            var bucket = emptied(100, 100, clock);
+            var waiting = taking(bucket, 50);
+            clock.settle(waiting);
+            var others = PendingCall.start(() -> bucket.available() + " "
+                    + bucket.tryAcquire(1) + " "
+                    + (bucket.reserve(1) - clock.nanoTime()));
+            Check.equal("-50 false 510000000", Await.value(others.outcome(),
+                    "available(), tryAcquire(1) and reserve(1) to return while"
+                            + " another thread waits in acquire(50)",
+                    "acquire() must not sleep with the lock: do not make it"
+                            + " synchronized, reserve() is"),
+                    "available(), tryAcquire(1), and the ns to the instant of"
+                            + " reserve(1), while acquire(50) waits",
+                    "the thread that waits has its tokens already");
+            clock.advance(Duration.ofSeconds(1));
+            clock.settle(waiting);
+            returns(waiting, "acquire(50) to return after a second", "");
+        }
+
+        @Test
         void callers_that_wait_are_served_in_the_order_of_their_calls()
                 throws InterruptedException {
             // rejects: a small request that overtakes a large one
@@ -447,30 +471,6 @@ class ThrottleTest {
                 returns(calls.removeFirst(), "the caller that came first to be"
                         + " served after " + millis + " ms", likely);
             }
-        }
-
-        @Test
-        void no_lock_is_held_while_a_caller_waits()
-                throws InterruptedException {
-            // rejects: a synchronized acquire()
-            var clock = Clock.byHand();
-            var bucket = emptied(100, 100, clock);
-            var waiting = taking(bucket, 50);
-            clock.settle(waiting);
-            var others = PendingCall.start(() -> bucket.available() + " "
-                    + bucket.tryAcquire(1) + " "
-                    + (bucket.reserve(1) - clock.nanoTime()));
-            Check.equal("-50 false 510000000", Await.value(others.outcome(),
-                    "available(), tryAcquire(1) and reserve(1) to return while"
-                            + " another thread waits in acquire(50)",
-                    "acquire() must not sleep with the lock: do not make it"
-                            + " synchronized, reserve() is"),
-                    "available(), tryAcquire(1), and the ns to the instant of"
-                            + " reserve(1), while acquire(50) waits",
-                    "the thread that waits has its tokens already");
-            clock.advance(Duration.ofSeconds(1));
-            clock.settle(waiting);
-            returns(waiting, "acquire(50) to return after a second", "");
         }
 
         @Test
@@ -610,7 +610,7 @@ class ThrottleTest {
         void the_next_read_pays_for_the_bytes_that_were_really_read()
                 throws IOException {
             // rejects: payment for the length of the array
-            var bucket = new Throttle.Bucket(100, 100, Clock.byHand());
+            var bucket = new Throttle.Bucket(100, 100, Clock.jumping());
             var in = Throttle.read(new ByteArrayInputStream(new byte[50]) {
                 @Override
                 public int read(byte[] into, int offset, int length) {
