@@ -99,7 +99,8 @@ public final class Throttle {
         /**
          * Takes the tokens now, even if they have not accrued yet, and does not
          * wait. The caller must not use them before the instant that is
-         * returned. A caller that comes later gets a later instant.
+         * returned. As long as the rate does not change and no tokens are given
+         * back, a caller that comes later gets a later instant.
          *
          * @param bytes 1 to burst
          * @return the instant at which the tokens have accrued, on the clock
@@ -339,7 +340,8 @@ public final class Throttle {
     public record Limit(List<Bucket> buckets, int quantum) {
 
         public Limit {
-            buckets = List.copyOf(buckets);
+            buckets = List.copyOf(
+                    Objects.requireNonNull(buckets, "buckets"));
             require(!buckets.isEmpty(), "buckets", buckets);
             var timing = buckets.getFirst().timing;
             require(buckets.stream().allMatch(each -> each.timing == timing),
