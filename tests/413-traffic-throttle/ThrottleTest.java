@@ -75,14 +75,18 @@ class ThrottleTest {
         @Test
         void a_full_bucket_keeps_no_fraction_of_a_token() {
             // rejects: a remainder that is kept when the bucket is full
-            var clock = Clock.byHand();
-            var bucket = new Throttle.Bucket(1, 2, clock);
-            clock.advance(Duration.ofMillis(3_900));
-            bucket.tryAcquire(2);
-            clock.advance(Duration.ofMillis(999));
-            available(0, bucket, "999 ms after a full bucket was emptied, at 1"
-                    + " a second", "what accrues while the bucket is full is"
-                    + " lost, with its fraction: set remainder to 0");
+            for (int idle : new int[] {900, 3_900}) {
+                var clock = Clock.byHand();
+                var bucket = new Throttle.Bucket(1, 2, clock);
+                clock.advance(Duration.ofMillis(idle));
+                bucket.tryAcquire(2);
+                clock.advance(Duration.ofMillis(999));
+                available(0, bucket, "999 ms after a bucket was emptied that"
+                        + " had been full for " + idle + " ms, at 1 a second",
+                        "tryAcquire() calls refill(), and what accrues while"
+                                + " the bucket is full is lost, with its"
+                                + " fraction: set remainder to 0");
+            }
         }
 
         @Test
@@ -97,14 +101,15 @@ class ThrottleTest {
             available(3, bucket, "a bucket with a rate of 3 a second, looked at"
                     + " each millisecond for a second", "each refill loses its"
                     + " fraction of a token: carry it over in remainder");
-            bucket = emptied(7, 500_000, clock);
-            for (int i = 0; i < 250_000; i++) {
-                clock.advance(Duration.ofMillis(120));
+            bucket = emptied(11, 200_000, clock);
+            for (int i = 0; i < 50_000; i++) {
+                clock.advance(Duration.ofMillis(110));
                 bucket.available();
             }
-            available(210_000, bucket, "7 a second for 30,000 s, in 250,000"
-                    + " refills", "a little is lost or gained at each refill:"
-                    + " carry the remainder over exactly, in whole numbers");
+            available(60_500, bucket, "11 a second for 5,500 s, in 50,000"
+                    + " refills", "a little is lost at each refill: carry the"
+                    + " remainder over exactly, in whole numbers; double is"
+                    + " not exact");
         }
 
         @Test
@@ -502,8 +507,9 @@ class ThrottleTest {
             clock.advance(Duration.ofMillis(1_200));
             clock.settle(pieces);
             interrupted(pieces, "acquire(180), in its second piece");
-            available(100, bucket, "1.2 s after an empty bucket with a burst of"
-                    + " 100, when acquire(180) was interrupted", likely);
+            available(100, bucket, "with a burst of 100, 1.2 s after it was"
+                    + " empty, when acquire(180) was interrupted", likely
+                    + "; the bucket holds at most its burst");
         }
 
         @Test
