@@ -61,14 +61,19 @@ class ThrottleTest {
 
         @Test
         void a_bucket_never_holds_more_than_its_burst() {
-            // rejects: no cap
-            var clock = Clock.byHand();
-            var bucket = emptied(10, 30, clock);
-            for (int seconds : new int[] {3, 1, 3600}) {
-                clock.advance(Duration.ofSeconds(seconds));
-                available(30, bucket, "a bucket with a burst of 30, 3 s and"
-                        + " more after it was emptied, at 10 a second",
-                        "cap the tokens at the burst in refill()");
+            // rejects: no cap; a cap for whole seconds only; one too early
+            var likely = "cap the tokens at the burst in refill(), and not"
+                    + " before";
+            for (int millis : new int[] {250, 500, 1000, 2000}) {
+                var clock = Clock.byHand();
+                var bucket = emptied(10, 25, clock);
+                for (int i = 1; i <= 20; i++) {
+                    clock.advance(Duration.ofMillis(millis));
+                    available(Math.min(25, i * millis / 100), bucket,
+                            "a bucket with a burst of 25, " + i * millis
+                                    + " ms after it was emptied, at 10 a"
+                                    + " second", likely);
+                }
             }
         }
 
@@ -405,6 +410,16 @@ class ThrottleTest {
                                     + " bytes are paid, each of them once");
                 }
             }
+            var waiting = Clock.byHand();
+            var bucket = emptied(100, 100, waiting);
+            var call = taking(bucket, 300);
+            waiting.settle(call);
+            available(-100, bucket, "an empty bucket with a burst of 100, while"
+                    + " acquire(300) waits for its first piece", "reserve the"
+                    + " next piece when the sleep for this one is over, or"
+                    + " others wait behind all of it");
+            call.thread().interrupt();
+            waiting.settle(call);
             var clock = Clock.jumping();
             new Throttle.Bucket(5_000_000_000L, 1 << 30, clock).acquire(MOST);
             elapsed(clock, MOST - (1 << 30), 5_000_000_000L, 2,
