@@ -16,9 +16,9 @@ class Slices {
 
     void main() throws Exception {
         measure("sleep(1) for each piece", () -> Thread.sleep(1));
-        var bucket = new Throttle.Bucket(1_000_000, 16_384,
+        var bucket = new Throttle.Bucket(1_000_000, 100_000,
                 Throttle.Timing.system());
-        bucket.acquire(16_384);
+        bucket.acquire(100_000);
         measure("acquire(1000) for each piece", () -> bucket.acquire(1000));
     }
 
