@@ -106,7 +106,7 @@ public final class TcpServer implements AutoCloseable {
      *                stores no more than this of a line
      */
     public static Handler lineService(int maxLine) {
-        requireRange("maxLine", maxLine, 1, 1 << 30);
+        require(maxLine >= 1 && maxLine <= 1 << 30, "maxLine", maxLine);
         throw new UnsupportedOperationException(
                 "TODO step 3: return a handler: read a line of at most maxLine bytes, write the answer, again");
     }
@@ -227,7 +227,7 @@ public final class TcpServer implements AutoCloseable {
             return;
         }
         CompletableFuture.runAsync(() -> {
-            try (var unused = new ServerSocket(0, 1, LOOPBACK)) {
+            try (var unused = new ServerSocket(0, 1, ANY_PORT.getAddress())) {
                 unused.setSoTimeout(1);
                 unused.accept();
             } catch (IOException e) {
@@ -244,7 +244,10 @@ public final class TcpServer implements AutoCloseable {
 
     /** What the server has done so far, and does now. */
     public Stats stats() {
-        return counters.stats(live.size(), peak);
+        return new Stats(live.size(), peak, counters.accepted.sum(),
+                counters.rejected.sum(), counters.acceptFailures.sum(),
+                counters.handlerFailures.sum(), counters.idleClosed.sum(),
+                counters.stallClosed.sum());
     }
 
     /**
@@ -411,7 +414,7 @@ public final class TcpServer implements AutoCloseable {
         WAIT
     }
 
-    /** A clock, and the sleep that goes with it. The defaults are real. */
+    /** A clock, and the sleep that goes with it; by default, the real ones. */
     public interface Timing {
 
         /** As {@link System#nanoTime}: only differences mean anything. */
@@ -422,11 +425,6 @@ public final class TcpServer implements AutoCloseable {
         /** Returns when the clock has come so far; at once, if it has. */
         default void sleepUntil(long nanoTime) throws InterruptedException {
             TimeUnit.NANOSECONDS.sleep(nanoTime - System.nanoTime());
-        }
-
-        /** The real clock. */
-        static Timing system() {
-            return new Timing() {};
         }
     }
 
@@ -455,23 +453,23 @@ public final class TcpServer implements AutoCloseable {
             int sendBuffer, Timing timing) {
 
         public Options {
-            requireRange("backlog", backlog, 1, Integer.MAX_VALUE);
-            requireRange("maxConnections", maxConnections, 1, 1 << 30);
             Objects.requireNonNull(overCap, "overCap");
             Objects.requireNonNull(busyMessage, "busyMessage");
-            requireRange("bytes of busyMessage \"" + busyMessage + "\"",
-                    utf8(busyMessage).length, 0, 1024);
+            Objects.requireNonNull(timing, "timing");
+            require(backlog >= 1, "backlog", backlog);
+            require(maxConnections >= 1, "maxConnections", maxConnections);
+            int bytes = utf8(busyMessage).length;
+            require(bytes <= 1024, "the length of busyMessage", bytes);
             requireNotNegative("idleTimeout", idleTimeout);
             requireNotNegative("writeStall", writeStall);
-            requireRange("sendBuffer", sendBuffer, 0, Integer.MAX_VALUE);
-            Objects.requireNonNull(timing, "timing");
+            require(sendBuffer >= 0, "sendBuffer", sendBuffer);
         }
 
         /** Ten thousand clients, 5 min for a read, 30 s for 16 KiB. */
         public static Options defaults() {
             return new Options(1024, 10_000, OverCap.REJECT, "busy\n",
                     Duration.ofMinutes(5), Duration.ofSeconds(30),
-                    256 * 1024, Timing.system());
+                    256 * 1024, new Timing() {});
         }
 
         /** The same with another backlog. */
@@ -549,12 +547,6 @@ public final class TcpServer implements AutoCloseable {
         final LongAdder handlerFailures = new LongAdder();
         final LongAdder idleClosed = new LongAdder();
         final LongAdder stallClosed = new LongAdder();
-
-        Stats stats(int active, int peak) {
-            return new Stats(active, peak, accepted.sum(), rejected.sum(),
-                    acceptFailures.sum(), handlerFailures.sum(),
-                    idleClosed.sum(), stallClosed.sum());
-        }
     }
 
     /**
@@ -613,7 +605,7 @@ public final class TcpServer implements AutoCloseable {
                 if (server.options.sendBuffer() > 0) {
                     socket.setSendBufferSize(server.options.sendBuffer());
                 }
-                out = new Output();
+                out = new Output(socket.getOutputStream());
             }
             return out;
         }
@@ -676,7 +668,11 @@ public final class TcpServer implements AutoCloseable {
             }
         }
 
-        private final class Output extends OutputStream {
+        private final class Output extends FilterOutputStream {
+
+            private Output(OutputStream out) {
+                super(out);
+            }
 
             @Override
             public void write(int one) throws IOException {
@@ -690,27 +686,18 @@ public final class TcpServer implements AutoCloseable {
                 inRequest = false;
                 server.write(Connection.this, bytes, offset, length);
             }
-
-            @Override
-            public void close() {
-                Connection.this.close();
-            }
         }
     }
 
-    private static void requireRange(String name, int value, int least,
-            int most) {
-        if (value < least || value > most) {
-            throw new IllegalArgumentException(name + " must be " + least
-                    + " to " + most + ", not " + value);
+    private static void require(boolean valid, String name, Object value) {
+        if (!valid) {
+            throw new IllegalArgumentException(name + " cannot be " + value);
         }
     }
 
     private static void requireNotNegative(String name, Duration value) {
-        if (Objects.requireNonNull(value, name).isNegative()) {
-            throw new IllegalArgumentException(
-                    name + " must not be negative, not " + value);
-        }
+        Objects.requireNonNull(value, name);
+        require(!value.isNegative(), name, value);
     }
 
     /** For setSoTimeout, where 0 is no limit: at least 1 ms for any other. */
@@ -734,10 +721,8 @@ public final class TcpServer implements AutoCloseable {
             "Serve each client concurrently", "Answer line by line",
             "Survive failing accepts", "Cap the connections",
             "Cut off slow peers", "Drain and close");
-    private static final InetAddress LOOPBACK =
-            InetAddress.getLoopbackAddress();
     private static final InetSocketAddress ANY_PORT =
-            new InetSocketAddress(LOOPBACK, 0);
+            new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
     private static volatile int scene = 1;
 
     /** No argument: the demo; {@code serve [HOST:]PORT} until Ctrl-C. */
@@ -756,14 +741,15 @@ public final class TcpServer implements AutoCloseable {
 
     private static void serve(String where) throws Exception {
         int colon = where.lastIndexOf(':');
-        var host = colon < 0 ? "127.0.0.1" : where.substring(0, colon);
+        var host = where.substring(0, Math.max(colon, 0));
         int port = Integer.parseInt(where.substring(colon + 1));
         scene = STEPS.size();
         try (var probe = start(ANY_PORT, c -> {}, Options.defaults())) {
             line(client(probe, ""));   // meets a TODO of step 1 or 2 first
         }
         try {
-            var server = start(new InetSocketAddress(host, port),
+            var server = start(new InetSocketAddress(
+                    host.isEmpty() ? "127.0.0.1" : host, port),
                     lineService(8 * 1024), Options.defaults());
             Runtime.getRuntime().addShutdownHook(new Thread(server::close));
             IO.println("listening on " + shown(server) + ", Ctrl-C ends");
@@ -798,7 +784,7 @@ public final class TcpServer implements AutoCloseable {
             show("hello", "HELLO", line(client(server, "hello\n")));
         }
 
-        var listening = new ServerSocket(0, 9, LOOPBACK) {
+        var listening = new ServerSocket(0, 9, ANY_PORT.getAddress()) {
             int calls;
 
             @Override
@@ -815,7 +801,8 @@ public final class TcpServer implements AutoCloseable {
         }
 
         try (var server = start(ANY_PORT, c -> c.in().read(),
-                options.withMaxConnections(1)); var one = client(server, "")) {
+                options.withMaxConnections(1))) {
+            clients.add(client(server, ""));
             show("a second client, 1 permit", "busy", line(client(server, "")));
         }
 
@@ -823,9 +810,9 @@ public final class TcpServer implements AutoCloseable {
             c.in().read();
             c.out().write(new byte[64 * 1024 * 1024]);
         }, options.withIdleTimeout(Duration.ofMillis(100))
-                .withWriteStall(Duration.ofMillis(200)));
-             var silent = client(server, "");
-             var notReading = client(server, "x")) {
+                .withWriteStall(Duration.ofMillis(200)))) {
+            clients.add(client(server, ""));
+            clients.add(client(server, "x"));
             for (int i = 0; i < 200 && server.stats().stallClosed() == 0; i++) {
                 Thread.sleep(10);
             }
@@ -840,8 +827,9 @@ public final class TcpServer implements AutoCloseable {
             atWork.countDown();
             Thread.sleep(300);
             c.out().write(utf8("done\n"));
-        }, options); var idle = client(server, "");
-             var busy = client(server, "x")) {
+        }, options)) {
+            clients.add(client(server, ""));
+            var busy = client(server, "x");
             atWork.await(3, TimeUnit.SECONDS);
             show("shutdown, one idle, one busy", "true, done",
                     server.shutdown(Duration.ofSeconds(5)) + ", " + line(busy));
@@ -850,10 +838,8 @@ public final class TcpServer implements AutoCloseable {
     }
 
     private static void show(String what, String expected, String seen) {
-        boolean good = seen.matches(expected);
-        IO.println("  %d  %-30s %s%s".formatted(scene, what, seen,
-                good ? "" : "   <- step " + scene));
-        if (!good) {
+        IO.println("  %d  %-30s %s".formatted(scene, what, seen));
+        if (!seen.matches(expected)) {
             next(scene, "search TcpServer.java for TODO step " + scene);
         }
         scene++;
@@ -886,11 +872,11 @@ public final class TcpServer implements AutoCloseable {
     private static void died(Throwable failure) {
         var todo = Pattern.compile("TODO step (\\d+): .*")
                 .matcher(String.valueOf(failure.getMessage()));
-        if (!todo.matches()) {
+        int step = todo.matches() ? Integer.parseInt(todo.group(1)) : 0;
+        if (step == 0) {
             failure.printStackTrace();
-        } else if (Integer.parseInt(todo.group(1)) <= scene) {
-            next(Integer.parseInt(todo.group(1)),
-                    todo.group() + "\n  " + failure.getStackTrace()[0]);
+        } else if (step <= scene) {
+            next(step, todo.group() + "\n  " + failure.getStackTrace()[0]);
         }
     }
 
