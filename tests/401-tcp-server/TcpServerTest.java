@@ -1072,6 +1072,7 @@ class TcpServerTest {
             // rejects: setSoTimeout() as a limit for writes; a watchdog that cuts one connection, early, or late
             var timing = new Watched();
             var tap = new HeldWrites();
+            tap.closeEndsIt = false;   // so that the watchdog looks at it again
             var failures = Collections.synchronizedList(new ArrayList<IOException>());
             var server = serve(tap, c -> {
                 try {
@@ -1090,13 +1091,15 @@ class TcpServerTest {
                     "the age of a write is nanoTime() of options.timing() minus that at its beginning");
             timing.advance(Duration.ofMillis(2));
             var likely = "no timeout ends a blocked write: cutStalled() has to abort() the socket of each stalled write";
-            Await.until(() -> server.stats().stallClosed() == 3, "that stats().stallClosed() becomes 3", likely);
+            Await.until(() -> server.stats().stallClosed() >= 3, "that stats().stallClosed() becomes 3", likely);
             for (var client : clients) {
                 client.play(likely, gone());
             }
-            awaitInactive(server, likely);
+            timing.awaitLooks();
             Check.equal(3L, server.stats().stallClosed(), "stats().stallClosed()",
                     "count a connection once: compareAndSet() of isCut is true for the first call only");
+            tap.release(3);
+            awaitInactive(server, "the write to an aborted socket throws: pass the exception on");
             Check.equal(0L, server.stats().handlerFailures(), "stats().handlerFailures()",
                     "the server has cut the connection: set its isCut");
             Check.equal(3, failures.size(), "the number of handlers whose write threw IOException", likely);
@@ -1580,11 +1583,12 @@ class TcpServerTest {
             var server = serve(c -> {
                 both.await();
                 say(c, "nobody cut: " + itself.join().shutdown(LONG) + "\n");
+                both.await();   // works on, until the other has returned from shutdown() as well
             }, DEFAULTS);
             itself.complete(server);
             for (var client : clients(server, 2)) {
-                client.play("two handlers in shutdown() wait for each other, or one cuts the other",
-                        receive("nobody cut: true\n"), end());
+                client.play("mark a handler that calls shutdown(), and wake the other one: it need not wait any more",
+                        receive("nobody cut: true\n"));
             }
         }
 
@@ -2051,6 +2055,7 @@ class TcpServerTest {
 
         private final Semaphore released = new Semaphore(0);
         private final AtomicInteger begun = new AtomicInteger();
+        private volatile boolean closeEndsIt = true;
 
         HeldWrites() throws IOException {}
 
@@ -2059,7 +2064,7 @@ class TcpServerTest {
             begun.incrementAndGet();
             try {
                 while (!released.tryAcquire(1, TimeUnit.MILLISECONDS)) {
-                    if (socket.isClosed()) {
+                    if (closeEndsIt && socket.isClosed()) {
                         throw new SocketException("Socket closed");
                     }
                 }
