@@ -52,7 +52,7 @@ import kit.Peer;
 import kit.PendingCall;
 import kit.Step;
 import org.junit.jupiter.api.Test;
-import org.opentest4j.TestAbortedException;
+import org.junit.jupiter.api.condition.EnabledIf;
 
 /**
  * Lab 403, step by step. Kernels listen and answer here, nobody is scripted: a listener that nobody accepts from, a
@@ -78,6 +78,13 @@ class ListenAndDialTest {
     private static final ListenAndDial.Outcome LOCAL_ADDRESS = ListenAndDial.Outcome.LOCAL_ADDRESS;
     private static final ListenAndDial.Outcome UNKNOWN_HOST = ListenAndDial.Outcome.UNKNOWN_HOST;
     private static final ListenAndDial.Outcome OTHER = ListenAndDial.Outcome.OTHER;
+
+    private static final String SILENCE = "kit.DeadEnd#canBeSilent";
+    private static final String NO_SILENCE = "this system refuses a connection when the backlog is full, instead of"
+            + " dropping its SYN; to run this check as well, use Linux, in a virtual machine or WSL 2 if need be";
+    private static final String PROC = "ListenAndDialTest#hasProc";
+    private static final String NO_PROC = "this system has no /proc/net/tcp; to run this check as well, use Linux, in a"
+            + " virtual machine or WSL 2 if need be";
 
     @Step(value = 1, title = "Open a listener")
     class Open_a_listener {
@@ -142,10 +149,10 @@ class ListenAndDialTest {
         void accept_gives_up_after_its_timeout_and_not_before() throws Exception {
             var listener = listen(5);
             long start = System.nanoTime();
-            Check.equal(Optional.empty(), listener.accept(Duration.ofMillis(60)), "accept(60 ms) without a client",
+            Check.equal(Optional.empty(), listener.accept(Duration.ofMillis(20)), "accept(20 ms) without a client",
                     "a timeout is no failure here: return an empty Optional");
             long millis = (System.nanoTime() - start) / 1_000_000;
-            Check.that(millis >= 60, "accept(60 ms) to wait for 60 ms, got " + millis + " ms", "wait for the timeout");
+            Check.that(millis >= 20, "accept(20 ms) to wait for 20 ms, got " + millis + " ms", "wait for the timeout");
             client(listener, "client");
             accept(listener);   // the listener is as good as before
         }
@@ -235,11 +242,11 @@ class ListenAndDialTest {
                     "accept(" + timeout + ") without a client", "a timeout is no failure here");
         }
 
-        /** Tries a few times: on a busy machine a queue may be full for a moment, though a thread empties it. */
+        /** Tries for 100 ms: on a busy machine a queue may be full for a moment, though a thread empties it. */
         private boolean letsIn(ListenAndDial.Listener listener) throws IOException {
-            for (int tries = 0; tries < 4; tries++) {
+            for (int tries = 0; tries < 10; tries++) {
                 try {
-                    closeLater(new Socket()).connect(listener.localAddress(), 100);
+                    closeLater(new Socket()).connect(listener.localAddress(), 10);
                     return true;
                 } catch (IOException e) {
                     // Linux drops the SYN, other systems refuse.
@@ -395,17 +402,19 @@ class ListenAndDialTest {
         }
 
         @Test
+        @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
         void a_silent_address_is_TIMED_OUT_and_not_before_the_timeout() throws Exception {   // rejects: no timeout
             var to = DeadEnd.silent().address();
-            var dialling = background(() -> dialFails(to, Duration.ofMillis(150)));
-            var attempt = Await.value(dialling.outcome(), "that a dial with a timeout of 150 ms ends",
+            var dialling = background(() -> dialFails(to, Duration.ofMillis(20)));
+            var attempt = Await.value(dialling.outcome(), "that a dial with a timeout of 20 ms ends",
                     "pass the timeout to connect(): without one it sends SYNs for two minutes").attempts().getFirst();
             checkAttempt(to, TIMED_OUT, attempt);
-            Check.that(attempt.took().toMillis() >= 150, "an attempt of at least 150 ms, got " + shown(attempt.took()),
+            Check.that(attempt.took().toMillis() >= 20, "an attempt of at least 20 ms, got " + shown(attempt.took()),
                     "measure from before connect() until it has ended");
         }
 
         @Test
+        @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
         void a_timeout_may_be_a_nanosecond_as_well() throws Exception {
             // rejects: toMillis(), which makes 0 of a nanosecond: no limit at all
             var to = DeadEnd.silent().address();
@@ -460,6 +469,7 @@ class ListenAndDialTest {
         }
 
         @Test
+        @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
         void an_interrupt_ends_the_dial() throws Exception {   // rejects: an interrupt reported as a failed attempt
             var to = DeadEnd.silent().address();
             var dialling = waiting(() -> thrownBy(() -> ListenAndDial.dialOne(to, LONG)));
@@ -599,6 +609,7 @@ class ListenAndDialTest {
         }
 
         @Test
+        @EnabledIf(value = PROC, disabledReason = NO_PROC)
         void an_open_listener_is_in_the_table() throws Exception {
             // rejects: /proc/net/tcp alone; Java's sockets are in tcp6, even those for 127.0.0.1
             var listener = listen(5);
@@ -607,6 +618,7 @@ class ListenAndDialTest {
         }
 
         @Test
+        @EnabledIf(value = PROC, disabledReason = NO_PROC)
         void a_socket_of_IPv4_alone_is_in_the_table_as_well() throws Exception {   // rejects: /proc/net/tcp6 alone
             var listener = closeLater(ServerSocketChannel.open(StandardProtocolFamily.INET)).bind(ANY_PORT);
             var row = row(address(listener), null, "a program that opens an IPv4 socket has its row in /proc/net/tcp");
@@ -614,6 +626,7 @@ class ListenAndDialTest {
         }
 
         @Test
+        @EnabledIf(value = PROC, disabledReason = NO_PROC)
         void a_connection_has_two_ends() throws Exception {
             var listener = listen(5);
             var client = client(listener, "client").play("", send("hello"));
@@ -621,11 +634,13 @@ class ListenAndDialTest {
             var far = row(listener.localAddress(), client.localAddress(), "the table holds all rows");
             Check.equal(ListenAndDial.TcpState.ESTABLISHED, near.state(), "the client's end", "");
             Check.equal(ListenAndDial.TcpState.ESTABLISHED, far.state(), "the end that nobody accepted", "");
-            Await.until(() -> row(listener.localAddress(), client.localAddress()).map(ListenAndDial.Row::rxQueue)
-                    .equals(Optional.of(5L)), "that the server's end holds 5 unread bytes", "rx is the second queue");
+            Await.until(() -> far.rxQueue() == 5 || row(listener.localAddress(), client.localAddress())
+                    .map(ListenAndDial.Row::rxQueue).equals(Optional.of(5L)),
+                    "that the server's end holds 5 unread bytes", "rx is the second queue");
         }
 
         @Test
+        @EnabledIf(value = PROC, disabledReason = NO_PROC)
         void waiting_counts_who_is_not_accepted_yet() throws Exception {
             // rejects: a thread that accepts before accept() is called; tx instead of rx
             var listener = listen(5);
@@ -640,6 +655,7 @@ class ListenAndDialTest {
         }
 
         @Test
+        @EnabledIf(value = PROC, disabledReason = NO_PROC)
         void waiting_is_that_of_this_address_and_port() throws Exception {   // rejects: a row found by its port alone
             var one = listen(5);
             var other = listenAtTheSamePort(one);
@@ -651,6 +667,7 @@ class ListenAndDialTest {
         }
 
         @Test
+        @EnabledIf(value = PROC, disabledReason = NO_PROC)
         void a_closed_listener_has_nobody_waiting() throws Exception {
             var listener = listen(5);
             client(listener, "client");
@@ -681,7 +698,6 @@ class ListenAndDialTest {
 
         private ListenAndDial.Row row(InetSocketAddress local, InetSocketAddress remote, String likely)
                 throws Exception {
-            requireProc();
             var found = new AtomicReference<ListenAndDial.Row>();
             Await.until(() -> {
                 row(local, remote).ifPresent(found::set);
@@ -691,19 +707,12 @@ class ListenAndDialTest {
             return found.get();
         }
 
-        private void requireProc() {
-            if (!Files.exists(Path.of("/proc/net/tcp")) && !Files.exists(Path.of("/proc/net/tcp6"))) {
-                throw new TestAbortedException("needs /proc/net/tcp, which Linux has");
-            }
-        }
-
         private Optional<ListenAndDial.Row> row(InetSocketAddress local, InetSocketAddress remote) {
             return ListenAndDial.table().orElse(List.of()).stream().filter(row -> row.local().equals(local))
                     .filter(row -> remote == null || row.remote().equals(remote)).findFirst();
         }
 
         private void checkWaiting(int expected, ListenAndDial.Listener listener) throws Exception {
-            requireProc();
             Await.until(() -> listener.waiting().equals(OptionalInt.of(expected)),
                     "that waiting() at " + shown(listener.localAddress()) + " becomes " + expected,
                     "rxQueue of the row in state LISTEN with this very address counts who waits");
@@ -818,17 +827,19 @@ class ListenAndDialTest {
         }
 
         @Test
+        @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
         void a_silent_address_is_overtaken_after_the_stagger_and_not_before() throws Exception {
             var good = address(server());
-            var dialed = race(enough(), Duration.ofMillis(60), DeadEnd.silent().address(), good);
+            var dialed = race(enough(), Duration.ofMillis(20), DeadEnd.silent().address(), good);
             checkAttempt(good, CONNECTED, dialed.attempts().getLast());
             checkOutcomes(List.of(CONNECTED), dialed.attempts());   // the silent one was still under way
             var startedAfter = dialed.attempts().getLast().startedAfter();
-            Check.that(startedAfter.toMillis() >= 60, "the second attempt to begin after a stagger of 60 ms, got "
+            Check.that(startedAfter.toMillis() >= 20, "the second attempt to begin after a stagger of 20 ms, got "
                     + shown(startedAfter), "the first attempt has this long for itself");
         }
 
         @Test
+        @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
         void a_stagger_of_zero_begins_all_at_once() throws Exception {
             var silent = DeadEnd.silent().address();
             var addresses = new ArrayList<>(Collections.nCopies(9, silent));
@@ -854,6 +865,7 @@ class ListenAndDialTest {
         }
 
         @Test
+        @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
         void a_loser_that_still_waits_is_given_up() throws Exception {   // the check for leaks looks after this test
             race(HOUR, Duration.ofMillis(5), DeadEnd.silent().address(), DeadEnd.silent().address(), address(server()));
         }
@@ -878,24 +890,26 @@ class ListenAndDialTest {
         }
 
         @Test
+        @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
         void the_outcome_is_that_of_the_attempt_that_got_furthest() throws Exception {   // rejects: the last one's
-            var failure = raceFails(Duration.ofMillis(120), Duration.ofMillis(10),
+            var failure = raceFails(Duration.ofMillis(60), Duration.ZERO,
                     List.of(DeadEnd.silent().address(), DeadEnd.refusing().address()));
             checkOutcomes(List.of(REFUSED, TIMED_OUT), failure.attempts());
             Check.equal(REFUSED, failure.outcome(), "outcome()", "give DialException all attempts: it finds out");
         }
 
         @Test
+        @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
         void the_timeout_is_for_all_attempts_together() throws Exception {   // rejects: a timeout for each address
             var silent = DeadEnd.silent().address();
-            var timeout = Duration.ofMillis(120);
+            var timeout = Duration.ofMillis(40);
             var failure = raceFails(timeout, HOUR, List.of(silent, silent, silent));
             Check.equal(TIMED_OUT, failure.outcome(), "outcome()", "");
             var last = failure.attempts().getLast();
             Check.that(last.startedAfter().compareTo(timeout) < 0,
-                    "no attempt to begin when the 120 ms are over, got one after " + shown(last.startedAfter()),
+                    "no attempt to begin when the 40 ms are over, got one after " + shown(last.startedAfter()),
                     "the timeout is for the whole dial: an attempt has what is left of it");
-            Check.that(last.startedAfter().plus(last.took()).toMillis() >= 120, "the last attempt to last until 120 ms "
+            Check.that(last.startedAfter().plus(last.took()).toMillis() >= 40, "the last attempt to last until 40 ms "
                     + "are over, got " + shown(last.startedAfter().plus(last.took())), "it has all that is left");
         }
 
@@ -943,6 +957,7 @@ class ListenAndDialTest {
         }
 
         @Test
+        @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
         void an_interrupt_ends_all_attempts() throws Exception {   // what they leave open, the check for leaks finds
             var silent = List.of(DeadEnd.silent().address(), DeadEnd.silent().address());
             for (boolean virtual : List.of(true, false)) {
@@ -960,6 +975,7 @@ class ListenAndDialTest {
         }
 
         @Test
+        @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
         void an_interrupt_ends_the_dial_of_a_single_address_too() throws Exception {
             var silent = DeadEnd.silent().address();
             var dialling = waiting(() -> thrownBy(() -> ListenAndDial.dial("scanner.test", silent.getPort(), HOUR, HOUR,
@@ -1043,6 +1059,10 @@ class ListenAndDialTest {
     }
 
     // What the tests are made of.
+
+    static boolean hasProc() {
+        return Files.exists(Path.of("/proc/net/tcp")) || Files.exists(Path.of("/proc/net/tcp6"));
+    }
 
     private static ListenAndDial.Listener listen(int backlog) throws IOException {
         return closeLater(ListenAndDial.Listener.open(ANY_PORT, backlog));

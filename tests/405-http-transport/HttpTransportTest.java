@@ -53,6 +53,7 @@ import java.util.logging.Level;
 import java.util.logging.Logger;
 import java.util.stream.Stream;
 import java.util.zip.GZIPOutputStream;
+import javax.net.ServerSocketFactory;
 import javax.net.ssl.SSLPeerUnverifiedException;
 import kit.Await;
 import kit.Bytes;
@@ -84,7 +85,7 @@ import okhttp3.tls.HeldCertificate;
 import okio.Buffer;
 import okio.BufferedSink;
 import org.junit.jupiter.api.Test;
-import org.opentest4j.TestAbortedException;
+import org.junit.jupiter.api.condition.EnabledIf;
 
 /**
  * Lab 405, step by step. The servers are OkHttp's MockWebServer, the proxies the kit's, and once a real one. A comment
@@ -554,7 +555,6 @@ class HttpTransportTest {
         @Test
         void eight_refusals_at_once_are_one_refresh() throws Exception {
             // rejects: a refresh for each 401; a comparison outside the lock
-            tokens.late = 50;
             var refusals = new CountDownLatch(8);
             var server = Server.plain(request -> {
                 if (!"Bearer t1".equals(request.getHeaders().get("Authorization"))) {
@@ -562,6 +562,7 @@ class HttpTransportTest {
                 }
                 refusals.countDown();
                 Await.open(refusals, "that eight requests are under way", "");
+                tokens.late = 50;
                 return refused();
             });
             var client = authenticating(Set.of(server.origin()));
@@ -666,7 +667,7 @@ class HttpTransportTest {
         @Test
         void a_server_that_speaks_HTTP_2_is_called() throws Exception {   // rejects: protocols(List.of(HTTP_2))
             var server = Server.tls(true, request -> ok("hello"));
-            var client = client(secure().http2Only(false));
+            var client = client(new HttpTransport.Builder().http2Only(false));
             for (int i = 1; i <= 2; i++) {
                 var answer = call(client, server.url("api.lab.test", "/"));
                 Check.equal(Protocol.HTTP_2, answer.protocol(), "protocol()", "");
@@ -678,7 +679,7 @@ class HttpTransportTest {
         void a_server_of_HTTP_1_1_gets_no_byte_of_a_request() throws Exception {
             // rejects: a look at response.protocol(), when the request has been sent; and only for the first request
             var server = Server.tls(false, request -> ok("hello"));
-            var client = client(secure().http2Only(false));
+            var client = client(new HttpTransport.Builder().http2Only(false));
             for (int i = 1; i <= 2; i++) {
                 refused(client, get(server.url("api.lab.test", "/")));
                 Check.equal(0, server.count(), "requests that the server has seen",
@@ -691,7 +692,7 @@ class HttpTransportTest {
         @Test
         void the_message_names_the_server_and_what_it_speaks() throws Exception {
             var server = Server.tls(false, request -> ok("hello"));
-            var message = String.valueOf(refused(client(secure().http2Only(false)),
+            var message = String.valueOf(refused(client(new HttpTransport.Builder().http2Only(false)),
                     get(server.url("api.lab.test", "/"))).getMessage());
             Check.that(message.contains("api.lab.test") && message.contains("http/1.1"),
                     "a message with api.lab.test and http/1.1, got \"" + message + "\"",
@@ -702,8 +703,8 @@ class HttpTransportTest {
         void a_body_is_not_even_asked_for() throws Exception {   // rejects: a look after proceed()
             var server = Server.tls(false, request -> ok("hello"));
             var asked = new AtomicBoolean();
-            refused(client(secure().http2Only(false)), new Request.Builder().url(server.url("api.lab.test", "/"))
-                    .post(new RequestBody() {
+            refused(client(new HttpTransport.Builder().http2Only(false)),
+                    new Request.Builder().url(server.url("api.lab.test", "/")).post(new RequestBody() {
                         @Override
                         public MediaType contentType() {
                             return null;
@@ -740,7 +741,8 @@ class HttpTransportTest {
         void a_refusal_is_in_the_log() throws Exception {   // rejects: an interceptor before that of the log
             var told = new Told();
             var server = Server.tls(false, request -> ok("hello"));
-            refused(client(secure().log(told, PLAIN, PREVIEW).http2Only(false)), get(server.url("api.lab.test", "/")));
+            refused(client(new HttpTransport.Builder().log(told, PLAIN, PREVIEW).http2Only(false)),
+                    get(server.url("api.lab.test", "/")));
             Check.equal(-1, told.only().status(), "status()", "");
             Check.equal("http/1.1", told.only().protocol(), "protocol()", "");
         }
@@ -1146,7 +1148,7 @@ class HttpTransportTest {
             var shop = Server.tls(true, request -> ok("the shop"));
             var bank = Server.tls(true, request -> ok("the bank"));
             var proxy = SocksProxy.open(target -> (target.host().startsWith("bank") ? bank : shop).address());
-            var client = client(secure().socks5(factory(proxy, NONE, true)));
+            var client = client(new HttpTransport.Builder().socks5(factory(proxy, NONE, true)));
             Check.equal("the shop", call(client, HttpUrl.get("https://shop.lab.test/")).body(), "the body", "");
             Check.equal("the bank", call(client, HttpUrl.get("https://bank.lab.test/")).body(),
                     "the body of bank.lab.test", "two names with one address and one certificate share an HTTP/2"
@@ -1157,7 +1159,7 @@ class HttpTransportTest {
         void TLS_inside_is_with_the_target() throws Exception {
             var server = Server.tls(true, request -> ok("hello"));
             var proxy = SocksProxy.open(target -> server.address());
-            var client = client(secure().socks5(factory(proxy, NONE, true)));
+            var client = client(new HttpTransport.Builder().socks5(factory(proxy, NONE, true)));
             Check.equal("hello", call(client, HttpUrl.get("https://api.lab.test/")).body(), "the body", "");
             Check.fails(SSLPeerUnverifiedException.class, () -> call(client, HttpUrl.get("https://api.other.test/")),
                     "a target whose certificate is for other names", "the name of the URL is what counts");
@@ -1217,14 +1219,14 @@ class HttpTransportTest {
         void a_silent_proxy_is_given_up() throws Exception {   // rejects: a read without a limit
             var proxy = SocksProxy.playing((self, client) ->
                     client.getInputStream().transferTo(OutputStream.nullOutputStream()));
-            var factory = new HttpTransport.Socks5SocketFactory(proxy.address(), NONE, true, Duration.ofMillis(150));
+            var factory = new HttpTransport.Socks5SocketFactory(proxy.address(), NONE, true, Duration.ofMillis(100));
             long start = System.nanoTime();
             Await.value(background(() -> Check.fails(SocketTimeoutException.class, () -> connect(factory,
                     InetSocketAddress.createUnresolved("api.lab.test", 80)), "a proxy that says nothing",
-                    "read from until(deadline)")), "that a handshake with a limit of 150 ms ends",
+                    "read from until(deadline)")), "that a handshake with a limit of 100 ms ends",
                     "read from until(deadline): a plain read waits for ever");
             long millis = (System.nanoTime() - start) / 1_000_000;
-            Check.that(millis >= 150, "a wait of 150 ms, got " + millis + " ms", "");
+            Check.that(millis >= 100, "a wait of 100 ms, got " + millis + " ms", "");
         }
 
         @Test
@@ -1291,7 +1293,7 @@ class HttpTransportTest {
             var told = new Told();
             var server = Server.tls(true, request -> ok("hello"));
             var proxy = SocksProxy.guarded("lab", "s3cret", target -> server.address());
-            var client = client(secure().log(told, PLAIN, PREVIEW).http2Only(false)
+            var client = client(new HttpTransport.Builder().log(told, PLAIN, PREVIEW).http2Only(false)
                     .auth(new HttpTransport.BearerAuth(Set.of("https://api.lab.test"), Set.of(), refresh -> "t1"))
                     .socks5(factory(proxy, LOGIN, true)));
             for (int i = 1; i <= 2; i++) {
@@ -1308,9 +1310,11 @@ class HttpTransportTest {
         }
 
         @Test
+        @EnabledIf(value = "isMicrosocksHere", disabledReason = "the program microsocks is not on the PATH; "
+                + "on Debian and Ubuntu: apt install microsocks")
         void microsocks_makes_the_connection() throws Exception {   // a proxy that nobody here wrote
             var server = Server.plain(request -> ok("hello"));
-            var proxy = microsocks("lab", "s3cret");
+            var proxy = startMicrosocks("lab", "s3cret");
             var right = new HttpTransport.Socks5SocketFactory(proxy, LOGIN, true, HANGS);
             Check.equal("hello", call(client(new HttpTransport.Builder().socks5(right)), server.url("/")).body(),
                     "the body", "");
@@ -1338,11 +1342,17 @@ class HttpTransportTest {
                     "let what negotiate() throws pass");
         }
 
-        private InetSocketAddress microsocks(String user, String password) throws Exception {
-            var program = Stream.of(System.getenv("PATH").split(File.pathSeparator))
-                    .map(folder -> Path.of(folder, "microsocks")).filter(Files::isExecutable).findFirst()
-                    .orElseThrow(() -> new TestAbortedException(
-                            "needs the program microsocks (apt install microsocks)"));
+        private static boolean isMicrosocksHere() {
+            return microsocks().isPresent();
+        }
+
+        private static Optional<Path> microsocks() {
+            return Stream.of(System.getenv("PATH").split(File.pathSeparator))
+                    .map(folder -> Path.of(folder, "microsocks")).filter(Files::isExecutable).findFirst();
+        }
+
+        private InetSocketAddress startMicrosocks(String user, String password) throws Exception {
+            var program = microsocks().orElseThrow();
             for (int tries = 1; ; tries++) {
                 var address = new InetSocketAddress(InetAddress.getLoopbackAddress(), freePort());
                 var process = new ProcessBuilder(program.toString(), "-i", "127.0.0.1", "-p", "" + address.getPort(),
@@ -1386,6 +1396,7 @@ class HttpTransportTest {
         private final List<RecordedRequest> seen = Collections.synchronizedList(new ArrayList<>());
 
         private Server(Answers answers) {
+            mock.setServerSocketFactory(new NoDelay());
             mock.setDispatcher(new Dispatcher() {
                 @Override
                 public MockResponse dispatch(RecordedRequest request) throws InterruptedException {
@@ -1458,6 +1469,42 @@ class HttpTransportTest {
         }
     }
 
+    /**
+     * Sockets that send at once. The server writes the head and the body of an answer apart: with Nagle's algorithm the
+     * body would wait for the client's ACK of the head, which Linux delays by 40 ms.
+     */
+    private static final class NoDelay extends ServerSocketFactory {
+
+        @Override
+        public ServerSocket createServerSocket() throws IOException {
+            return new ServerSocket() {
+                @Override
+                public Socket accept() throws IOException {
+                    var accepted = super.accept();
+                    accepted.setTcpNoDelay(true);
+                    return accepted;
+                }
+            };
+        }
+
+        @Override
+        public ServerSocket createServerSocket(int port) throws IOException {
+            return createServerSocket(port, 0);
+        }
+
+        @Override
+        public ServerSocket createServerSocket(int port, int backlog) throws IOException {
+            return createServerSocket(port, backlog, null);
+        }
+
+        @Override
+        public ServerSocket createServerSocket(int port, int backlog, InetAddress address) throws IOException {
+            var socket = createServerSocket();
+            socket.bind(new InetSocketAddress(address, port), backlog);
+            return socket;
+        }
+    }
+
     /** Made when it is needed first. */
     private static final class Tls {
         static final HandshakeCertificates CERTIFICATES = certificates();
@@ -1469,14 +1516,10 @@ class HttpTransportTest {
         }
     }
 
-    /** For https: trusts our servers, and finds all names in lab.test on this machine. */
-    private static HttpTransport.Builder secure() {
-        return new HttpTransport.Builder()
-                .tls(Tls.CERTIFICATES.sslSocketFactory(), Tls.CERTIFICATES.trustManager());
-    }
-
+    /** Trusts our servers, and nobody else: to load the machine's own trust store takes a fifth of a second. */
     private static OkHttpClient client(HttpTransport.Builder builder) {
-        var client = builder.callTimeout(HANGS).build();
+        var client = builder.tls(Tls.CERTIFICATES.sslSocketFactory(), Tls.CERTIFICATES.trustManager())
+                .callTimeout(HANGS).build();
         if (client.dns() == Dns.SYSTEM) {   // the machine's own resolver is nobody's business here
             client = client.newBuilder()
                     .dns(name -> name.endsWith(".lab.test") ? addresses("127.0.0.1") : NOBODY.lookup(name)).build();

@@ -43,6 +43,8 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.TrustManager;
 import kit.Action;
 import kit.Await;
 import kit.Check;
@@ -51,7 +53,9 @@ import kit.History;
 import kit.HttpPeer;
 import kit.Lab;
 import kit.Patience;
+import kit.PendingCall;
 import kit.Step;
+import okhttp3.ConnectionSpec;
 import okhttp3.OkHttpClient;
 import okhttp3.Response;
 import okhttp3.WebSocket;
@@ -241,18 +245,18 @@ class HijackServerTest {
 
         @Test
         void a_silent_client_is_sent_away() throws Exception {   // rejects: a thread that dies of a timeout
-            var server = serve((request, response) -> response.send("hello"), PLAIN.withIdleTimeout(millis(100)));
+            var server = serve((request, response) -> response.send("hello"), PLAIN.withIdleTimeout(millis(20)));
             client(server, "client").play("nextRequest() threw an IOException: leave()", end());
         }
 
         @Test
         void a_head_that_drips_is_told_408() throws Exception {
-            var server = serve((request, response) -> response.send("hello"), PLAIN.withHeadTimeout(millis(150)));
+            var server = serve((request, response) -> response.send("hello"), PLAIN.withHeadTimeout(millis(60)));
             var client = client(server, "client").play("", send("GET / HT"));
             var dripping = Thread.ofVirtual().name("kit-drip").start(() -> {
                 try {
                     while (true) {
-                        Thread.sleep(20);   // each byte comes in time, all together do not
+                        Thread.sleep(10);   // each byte comes in time, all together do not
                         client.play("", send("T"));
                     }
                 } catch (IOException | InterruptedException | AssertionError e) {
@@ -422,11 +426,11 @@ class HijackServerTest {
         @Test
         void the_server_adds_no_byte_and_no_end_when_the_handler_returns() throws Exception {
             // rejects: 500 because nothing was sent, try-with-resources around the socket
-            var taken = new CompletableFuture<HijackServer.Hijacked>();
-            var server = serve((request, response) -> taken.complete(response.hijack()), PLAIN);
+            var taken = new CompletableFuture<Taken>();
+            var server = serve((request, response) -> taken.complete(Taken.from(response)), PLAIN);
             var client = client(server, "client").play("", send(get("/")));
-            var hijacked = closeLater(Await.value(taken, "that the handler has the connection", ""));
-            client.play("leave() does not close what was handed over, and nobody answers for it", silence(millis(100)));
+            var hijacked = afterItsHandler(taken);
+            client.play("leave() does not close what was handed over, and nobody answers for it", silence(millis(20)));
             hijacked.out().write(bytes("still mine\n"));
             client.play("", receive("still mine\n"), send("yours\n"));
             Check.equal("yours\n", read(hijacked, 6), "what another thread reads after the handler has returned",
@@ -436,21 +440,21 @@ class HijackServerTest {
         @Test
         void what_the_client_says_then_is_no_request() throws Exception {
             // rejects: a loop that still reads requests, and answers them or throws them away
-            var taken = new CompletableFuture<HijackServer.Hijacked>();
-            var server = serve((request, response) -> taken.complete(response.hijack()), PLAIN);
+            var taken = new CompletableFuture<Taken>();
+            var server = serve((request, response) -> taken.complete(Taken.from(response)), PLAIN);
             var client = client(server, "client").play("", send(get("/")));
-            var hijacked = closeLater(Await.value(taken, "that the handler has the connection", ""));
-            client.play(LOOP_ENDS, send(get("/none")), silence(millis(100)));
+            var hijacked = afterItsHandler(taken);
+            client.play(LOOP_ENDS, send(get("/none")), silence(millis(20)));
             Check.equal(get("/none"), read(hijacked, get("/none").length()), "what the handler's side reads", LOOP_ENDS);
             Check.equal(1L, server.stats().requests(), "stats().requests()", LOOP_ENDS);
         }
 
         @Test
         void a_hijacked_connection_knows_no_timeout() throws Exception {   // rejects: HTTP's SO_TIMEOUT left on
-            var options = PLAIN.withIdleTimeout(millis(100)).withHeadTimeout(millis(100));
+            var options = PLAIN.withIdleTimeout(millis(50)).withHeadTimeout(millis(50));
             var server = serve((request, response) -> talk(response.hijack()), options);
             var client = hijacked(server);
-            Thread.sleep(300);   // a silence three times as long as HTTP allows
+            Thread.sleep(150);   // a silence three times as long as HTTP allows
             client.play("the timeout for HTTP is still on: setSoTimeout(0)", send("late\n"), receive("late\n"));
         }
 
@@ -524,7 +528,25 @@ class HijackServerTest {
                     + "4\r\nbody\r\n0\r\n\r\nEARLY"), receive("body|raw\nEARLY"));
         }
 
-        /** On a busy machine a client may be too slow for HTTP's 100 ms: it may try again. */
+        /** A connection, and the thread of its handler. */
+        private record Taken(HijackServer.Hijacked hijacked, Thread thread) {
+
+            static Taken from(HijackServer.Response response) throws IOException {
+                return new Taken(response.hijack(), Thread.currentThread());
+            }
+        }
+
+        /**
+         * The connection, when the handler has returned and the server has done what it does then. Both are on one
+         * thread: where that does not end, the server goes on with the connection, and gets some time to show it.
+         */
+        private HijackServer.Hijacked afterItsHandler(CompletableFuture<Taken> taken) throws InterruptedException {
+            var connection = Await.value(taken, "that the handler has the connection", "");
+            connection.thread().join(millis(100));
+            return closeLater(connection.hijacked());
+        }
+
+        /** On a busy machine a client may be too slow for HTTP's 50 ms: it may try again. */
         private HttpPeer hijacked(HijackServer server) throws IOException {
             for (int i = 1; ; i++) {
                 try {
@@ -728,15 +750,19 @@ class HijackServerTest {
         }
 
         private void collectSome() throws InterruptedException {
-            for (int i = 0; i < 3; i++) {
+            for (int i = 0; i < 2; i++) {
                 System.gc();
                 Thread.sleep(5);   // for a cleaner that comes late
             }
         }
 
+        /** The cleaner runs after the collector. To look again costs nothing, to collect again takes 20 ms. */
         private void collect(HijackServer server, long count) throws InterruptedException {
+            var looks = new AtomicInteger();
             Await.until(() -> {
-                System.gc();
+                if (looks.getAndIncrement() % 20 == 0) {
+                    System.gc();
+                }
                 return server.stats().reclaimed() >= count;
             }, "that stats().reclaimed() becomes " + count, "the collector calls reclaim(): end it there, and count it");
         }
@@ -1286,25 +1312,26 @@ class HijackServerTest {
             var server = serve(kept(opened, LIMITS), PLAIN);
             var client = webSocket(server);
             var socket = Await.value(opened, "that the handler has a WebSocket", "");
-            var closing = background(() -> {
+            var closing = PendingCall.start(() -> {
                 socket.close(1001, "the lift is out of order");
                 return true;
             });
             client.expect(0x88, goodbye(1001, "the lift is out of order"), "close() sends a close frame with code and reason");
-            client.play("close() waits until the client has said goodbye, too", silence(millis(50)));
-            Check.that(!closing.isDone(), "close() to wait for the client's goodbye, but it has returned", "");
+            closing.awaitWaiting();
+            client.play("close() waits until the client has said goodbye, too", silence(millis(20)));
+            Check.that(!closing.outcome().isDone(), "close() to wait for the client's goodbye, but it has returned", "");
             client.send(0x81, "one more thing").play("a message is no goodbye: receive() until it says Closed",
                     silence(millis(50)));
             client.send(0x89, "ping").send(0x88, goodbye(1001, "")).play(
                     "after the client's goodbye the server ends the connection, without a word more", end());
-            Await.value(closing, "that close() returns", "receive() until it says Closed");
+            Await.value(closing.outcome(), "that close() returns", "receive() until it says Closed");
             Check.equal(0, server.stats().hijackedOpen(), "stats().hijackedOpen()", "close the connection in finally");
         }
 
         @Test
         void a_client_that_does_not_answer_is_waited_for_in_vain() throws Exception {   // rejects: a wait without a limit
             var opened = new CompletableFuture<HijackServer.WebSocket>();
-            var server = serve(kept(opened, LIMITS.withCloseTimeout(millis(150))), PLAIN);
+            var server = serve(kept(opened, LIMITS.withCloseTimeout(millis(100))), PLAIN);
             var client = webSocket(server);
             var socket = Await.value(opened, "that the handler has a WebSocket", "");
             var closing = background(() -> {
@@ -1320,11 +1347,11 @@ class HijackServerTest {
         void a_client_that_reads_nothing_cannot_hold_up_the_close() throws Exception {
             // rejects: a limit that begins only when the close frame is written
             var opened = new CompletableFuture<HijackServer.WebSocket>();
-            var server = serve(kept(opened, LIMITS.withCloseTimeout(millis(150))), PLAIN);
+            var server = serve(kept(opened, LIMITS.withCloseTimeout(millis(50))), PLAIN);
             webSocket(server, 4096);
             var socket = Await.value(opened, "that the handler has a WebSocket", "");
             var sent = new AtomicInteger();
-            var flood = background(() -> {
+            var flood = PendingCall.start(() -> {
                 while (true) {
                     socket.sendBinary(new byte[100_000]);
                     sent.incrementAndGet();
@@ -1333,15 +1360,16 @@ class HijackServerTest {
             int before;
             do {
                 before = sent.get();
-                Thread.sleep(50);   // so long nothing was taken: the buffers are full
-            } while (sent.get() > before);
+                Thread.sleep(20);   // in which the client might take more
+                flood.awaitWaiting();
+            } while (sent.get() > before);   // it waits, and so long nothing was taken: the buffers are full
             Await.value(background(() -> {
                 socket.close();
                 return true;
             }), "that close() returns after closeTimeout", "another thread is blocked in a write: cutAfter() comes first");
             Check.fails(IOException.class, () -> {
                 try {
-                    flood.get(Patience.millis(), TimeUnit.MILLISECONDS);
+                    flood.outcome().get(Patience.millis(), TimeUnit.MILLISECONDS);
                 } catch (java.util.concurrent.ExecutionException e) {
                     throw (Exception) e.getCause();
                 }
@@ -1683,7 +1711,9 @@ class HijackServerTest {
     private static java.net.http.WebSocket jdkSocket(HijackServer server, JdkListener listener, String... subprotocols)
             throws Exception {
         var executor = Executors.newThreadPerTaskExecutor(Thread.ofVirtual().name("kit-jdk-client").factory());
-        var client = HttpClient.newBuilder().executor(executor).build();
+        var noTls = SSLContext.getInstance("TLS");
+        noTls.init(null, new TrustManager[0], null);   // the default loads the machine's trust store, which takes 0.1 s
+        var client = HttpClient.newBuilder().executor(executor).sslContext(noTls).build();
         closeLater(() -> {
             client.shutdownNow();
             client.close();
@@ -1734,6 +1764,7 @@ class HijackServerTest {
     private static OkHttpClient okHttp() {
         var executor = Executors.newThreadPerTaskExecutor(Thread.ofVirtual().name("kit-okhttp").factory());
         var client = new OkHttpClient.Builder().dispatcher(new okhttp3.Dispatcher(executor))
+                .connectionSpecs(List.of(ConnectionSpec.CLEARTEXT))   // TLS would load the machine's trust store as well
                 .readTimeout(millis(Patience.millis())).build();
         closeLater(() -> {
             executor.shutdownNow();

@@ -7,6 +7,7 @@
 //DEPS org.jline:jline-terminal:3.30.6
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.19.2
 //DEPS io.github.java-diff-utils:java-diff-utils:4.12
+//DEPS org.jsoup:jsoup:1.24.1
 //MAIN verify.Main
 //SOURCES *.java
 //SOURCES lab/*.java
@@ -27,6 +28,7 @@ package verify;
 import module java.base;
 
 import grader.workbook.CannotCheck;
+import grader.workbook.Workbook;
 import org.junit.platform.engine.discovery.DiscoverySelectors;
 import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
@@ -39,13 +41,14 @@ import picocli.CommandLine.Parameters;
 @Command(name = "verify", sortOptions = false, description = {
     "Checks the workbook itself: catalog, labs, tests, mistakes, chapters, grader, launcher.",
     "With LAB only what belongs to those labs; with --repeat only their tests, again and again."},
-        footer = {"", "jbang verify                          everything, as CI does",
-            "jbang verify 401 --repeat 30 --load 2  hunts tests that fail by luck",
+        footer = {"", "./jbang verify                           everything, as CI does",
+            "./jbang verify 401 --repeat 30 --load 2  hunts tests that fail by luck",
             "", "WORKBOOK_REQUIRE=all in the environment makes every skipped test a failure.",
             "Exit status: 0 nothing failed, 1 something failed, 2 could not check."})
 public final class Main implements Callable<Integer> {
     private static final List<String> OF_LABS = List.of("lab.LabFilesTest", "lab.ChapterTest", "lab.PrefixTest", "lab.MistakeTest");
     private static final List<String> OF_THE_REST = List.of("book.CatalogTest", "book.ConventionsTest", "book.BookTest",
+            "book.BookTextTest", "book.BookPagesTest", "book.BookBuildTest",
             "tool.GraderTest", "tool.NewLabTest", "tool.HostileTest", "tool.WatchTest", "tool.LauncherTest");
     private static final List<String> REPEATED = List.of("lab.RepeatTest");
     /** Twice the cores: a check waits as often as it works. */
@@ -90,7 +93,7 @@ public final class Main implements Callable<Integer> {
     }
 
     public static void main(String[] args) {
-        int status = new CommandLine(new Main()).setUsageHelpWidth(96).setExecutionExceptionHandler((failure, line, parsed) -> {
+        int status = new CommandLine(new Main()).setCommandName(Workbook.jbang() + " verify").setUsageHelpWidth(96).setExecutionExceptionHandler((failure, line, parsed) -> {
             System.err.println(failure instanceof CannotCheck ? failure.getMessage() : "verify itself failed: " + failure);
             return 2;
         }).execute(args);

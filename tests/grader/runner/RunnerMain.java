@@ -119,6 +119,7 @@ public final class RunnerMain {
         var around = Stream.<Class<?>>iterate(test.getJavaClass(), Objects::nonNull, Class::getEnclosingClass)
                 .flatMap(type -> Stream.of(type.getAnnotations()));
         return Stream.concat(declared, around)
+                .flatMap(each -> Stream.concat(Stream.of(each), Stream.of(each.annotationType().getAnnotations())))   // or one composed of them
                 .anyMatch(each -> each.annotationType().getPackageName().equals("org.junit.jupiter.api.condition"));
     }
 
@@ -230,10 +231,15 @@ public final class RunnerMain {
                 .configurationParameter("junit.platform.stacktrace.pruning.enabled", "false").build();
     }
 
+    /** A thread that somebody has interrupted would close the channel by writing to it, so the interrupt has to wait. */
     private void send(String... fields) {
+        boolean interrupted = Thread.interrupted();
         synchronized (out) {
             out.println(records.seal(List.of(fields)));
             out.flush();
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
         }
     }
 

@@ -91,13 +91,25 @@ public record Workbook(Path root, Path state) {
         }
     }
 
-    /** A path as a reader knows it: from the root of the workbook, where it is inside. */
-    public String shown(Path file) {
-        var absolute = file.toAbsolutePath().normalize();
-        return (absolute.startsWith(root) ? root.relativize(absolute) : file).toString().replace('\\', '/');
+    /** A path inside this workbook, from its root. */
+    public String path(Path file) {
+        return root.relativize(file).toString().replace('\\', '/');
     }
 
-    /** What the reader types for JBang: {@code ./jbang} where this workbook's launcher was called. */
+    /** A path as a reader can use it: from the root of the workbook for who is in the workbook, else as it is. */
+    public String shown(Path file) {
+        var absolute = file.toAbsolutePath().normalize();
+        boolean isInside = absolute.startsWith(root) && Path.of("").toAbsolutePath().startsWith(root);
+        return isInside ? path(absolute) : file.toString().replace('\\', '/');
+    }
+
+    /** A path as it is typed in a shell. */
+    public static String typed(Path file) {
+        var path = file.toString();
+        return path.matches("[\\w./+-]+") ? path : "'" + path.replace("'", "'\\''") + "'";
+    }
+
+    /** What the reader types for JBang: {@code ./jbang} where this workbook's launcher was called; already quoted where need be. */
     public static String jbang() {
         return Objects.requireNonNullElse(System.getenv("WORKBOOK_JBANG"), "jbang");
     }

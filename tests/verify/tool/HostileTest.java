@@ -61,6 +61,7 @@ class HostileTest {
                     """), "the test was aborted", "skip me"),
             new Attack("steers the terminal", called("if (isRunning()) { throw new IllegalStateException(\"\\033[2J\\u009b2J\\u202e\"); }"), "^[[2J\\u009b2J\\u202e"),
             new Attack("closes standard output", called("System.out.close(); System.setOut(null);" + NO_IDEA), "no idea"),
+            new Attack("interrupts every thread", called("Thread.getAllStackTraces().keySet().forEach(Thread::interrupt);" + NO_IDEA), "FAIL"),
             new Attack("throws what nobody expects", called(NO_IDEA), "IllegalStateException: no idea", "TcpServer.java:"),
             new Attack("leaves a thread behind", called("Thread.ofPlatform().start(() -> { while (true) { LockSupport.park(); } });"), "the lab itself says: Stats[active=", "still there:\n", "thread"),
             new Attack("has its own Assertions", called(NO_IDEA).andThen(text -> text
