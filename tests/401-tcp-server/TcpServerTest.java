@@ -797,7 +797,7 @@ class TcpServerTest {
             client(server, "client 1").play("one is allowed", receive("hello\n"));
             for (int i = 2; i <= 4; i++) {
                 client(server, "client " + i).play("a close over unread input is a reset: use sayBusy()",
-                        sendJunk(64 * 1024), receive("busy\n"), end(), sendJunk(1000), sendJunk(1000));
+                        sendJunk(64 * 1024), receive("busy\n"), end(), sendJunk(1000), sendJunk(1000), close());
             }
         }
 
@@ -1615,7 +1615,7 @@ class TcpServerTest {
         }
 
         @Test
-        void a_client_that_is_accepted_at_the_last_moment_is_not_forgotten() throws Exception {
+        void a_client_that_is_accepted_while_shutdown_begins_is_cut_after_the_grace() throws Exception {
             // rejects: connections cut before the loop has ended
             var late = new LateListening();
             var server = serve(late, TcpServerTest::stick, DEFAULTS);

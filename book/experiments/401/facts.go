@@ -4,9 +4,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -23,6 +25,8 @@ func main() {
 	backlog()
 	wake()
 	deadlines()
+	halfClose()
+	recovered()
 	child("panic")
 	child("nil")
 	serve()
@@ -74,6 +78,24 @@ func deadlines() {
 	conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 	_, err := conn.Write(make([]byte, 64<<20))
 	fmt.Println("SetWriteDeadline      timeout:", errors.Is(err, os.ErrDeadlineExceeded))
+}
+
+func halfClose() {
+	conn, other := pair()
+	conn.(*net.TCPConn).CloseWrite()
+	_, err := other.Read(make([]byte, 1))
+	fmt.Fprint(other, "answer")
+	other.Close()
+	answer, _ := io.ReadAll(conn)
+	fmt.Printf("CloseWrite            the peer reads EOF: %v, and its %s arrives\n", err == io.EOF, answer)
+}
+
+func recovered() {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a bug") }))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Start()
+	_, err := http.Get(server.URL)
+	fmt.Println("panic in net/http     the process goes on, its client got an error:", err != nil)
 }
 
 func child(what string) {
