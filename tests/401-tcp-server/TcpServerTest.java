@@ -232,13 +232,21 @@ class TcpServerTest {
 
         @Test
         void three_hundred_clients_are_served_at_the_same_time() throws Exception {
-            // rejects: a pool of 200 threads
+            // rejects: a pool of 200 threads; a thread that is started before enter()
+            var itself = new CompletableFuture<TcpServer>();
+            var begun = new AtomicInteger();
+            var early = new AtomicInteger();
             var allHere = new CountDownLatch(300);
             var server = serve(c -> {
+                int handlers = begun.incrementAndGet();
+                if (itself.join().stats().active() < handlers) {
+                    early.incrementAndGet();
+                }
                 allHere.countDown();
                 allHere.await();
                 greet(c);
             }, DEFAULTS);
+            itself.complete(server);
             for (var client : clients(server, 300)) {
                 client.play("each handler waits until all 300 run: a thread for each client, without a limit",
                         receive("hello\n"));
@@ -246,6 +254,7 @@ class TcpServerTest {
             var likely = "call enter() for each connection, before its thread starts";
             Await.until(() -> server.stats().active() == 300, "that stats().active() becomes 300", likely);
             Check.equal(300, server.stats().peak(), "stats().peak()", likely);
+            Check.equal(0, early.get(), "the number of handlers that ran before stats().active() counted them", likely);
         }
 
         @Test
@@ -368,7 +377,8 @@ class TcpServerTest {
             }
             Check.equal(List.of(1, 1), List.copyOf(activeAtClose.values()),
                     "stats().active() at the moment when each of two connections is closed",
-                    "close the connection before it leaves: try-with-resources closes before finally runs");
+                    "close the connection before it leaves (try-with-resources closes before finally runs), and call"
+                            + " enter() before its thread starts");
         }
 
         @Test
@@ -640,15 +650,17 @@ class TcpServerTest {
         }
 
         @Test
-        void the_loop_survives_an_Error_and_a_RuntimeException_from_accept() throws Exception {
-            // rejects: catch (IOException e), after which a server says that it runs, and accepts nobody
+        void the_loop_survives_whatever_accept_throws() throws Exception {
+            // rejects: catch (IOException e), after which a server says that it runs, and accepts nobody; a
+            // SocketException that is taken for the end of the listener
             var timing = FakeTiming.jumping();
             var failures = List.of(new Error("no native memory (the test says so)"),
-                    new IllegalStateException("this listener is broken (the test says so)"));
-            var server = serve(new Listening(timing, call -> call <= 2 ? failures.get(call - 1) : null),
+                    new IllegalStateException("this listener is broken (the test says so)"),
+                    new SocketException("Software caused connection abort (the test says so)"));
+            var server = serve(new Listening(timing, call -> call <= 3 ? failures.get(call - 1) : null),
                     TcpServerTest::greet, DEFAULTS.withTiming(clock(timing)));
             client(server, "client").play(LIKELY, receive("hello\n"));
-            Check.equal(2L, server.stats().acceptFailures(), "stats().acceptFailures()",
+            Check.equal(3L, server.stats().acceptFailures(), "stats().acceptFailures()",
                     "count whatever accept() throws, not IOException alone");
         }
 
