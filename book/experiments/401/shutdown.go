@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	fmt.Printf("%-24s%-24s%s\n", "the connection", "Shutdown returns", "the client")
+	fmt.Printf("%-24s%-26s%s\n", "the connection", "Shutdown returns", "the client")
 	try("new, nothing sent", "")
 	try("idle after an answer", "GET /quick HTTP/1.1\r\nHost: a\r\n\r\n")
 	try("half a request sent", "GET /quick HTTP/1.1\r\nHo")
@@ -48,7 +48,7 @@ func try(state, request string) {
 		answer = "DeadlineExceeded"
 	}
 	took := time.Since(start).Seconds()
-	fmt.Printf("%-24s%-24s%s\n", state, fmt.Sprintf("%s, %.1f s", answer, took), read(conn))
+	fmt.Printf("%-24s%-26s%s\n", state, fmt.Sprintf("%s, %.1f s", answer, took), read(conn))
 }
 
 func read(conn net.Conn) string {
