@@ -284,14 +284,14 @@ public final class KeepAliveClient implements AutoCloseable {
     /** Keeps a connection for a later request; false if closed. */
     // tag::idle[]
     private synchronized boolean keepIdle(Connection connection) {
-        // tag::step4[] unless closed, set idleSince from options.nanoClock() and put the connection first among the idle ones
         if (closed) {
             return false;
         }
+        // tag::step4[] set idleSince from options.nanoClock(), and put the connection first among the idle ones // until then:
         connection.idleSince = options.nanoClock().getAsLong();
         idle.addFirst(connection);
-        return true;
         // end::step4[]
+        return true;
     }
 
     /** The idle connection of a host that was released last. */
@@ -474,8 +474,7 @@ public final class KeepAliveClient implements AutoCloseable {
         if (!closed) {
             closed = true;
             idle.clear();
-            int all = Integer.MAX_VALUE - options.maxConnectionsPerHost();
-            hosts.values().forEach(host -> host.permits.release(all));
+            hosts.values().forEach(host -> host.permits.release(WAKE_ALL));
             List.copyOf(open).forEach(this::disconnect);
         }
     }
@@ -550,6 +549,7 @@ public final class KeepAliveClient implements AutoCloseable {
     private static final int MAX_HEAD = 32 * 1024;   // bytes; also of trailers
     private static final int MAX_CHUNK_LINE = 4 * 1024;
     private static final int CONNECT_MILLIS = 2000;
+    private static final int WAKE_ALL = 1 << 30;
     private static final Pattern TOKEN =
             Pattern.compile("[!#$%&'*+.^_`|~0-9A-Za-z-]+");
 
@@ -878,8 +878,8 @@ public final class KeepAliveClient implements AutoCloseable {
     /**
      * The limits of a client. A Duration of zero means no limit.
      *
-     * @param maxConnectionsPerHost connections to one host and port, at
-     *                              least 1; idle ones count, too
+     * @param maxConnectionsPerHost connections to one host and port, 1 to
+     *                              1,000,000; idle ones count, too
      * @param drainBytes     longest rest of a body that closing a response
      *                       reads; 0 reads none
      * @param drainTime      longest time that closing a response takes; it is
@@ -896,8 +896,8 @@ public final class KeepAliveClient implements AutoCloseable {
             Duration readTimeout, LongSupplier nanoClock) {
 
         public Options {
-            need(maxConnectionsPerHost > 0, "maxConnectionsPerHost",
-                    maxConnectionsPerHost);
+            need(maxConnectionsPerHost > 0 && maxConnectionsPerHost < 1 << 20,
+                    "maxConnectionsPerHost", maxConnectionsPerHost);
             need(drainBytes >= 0, "drainBytes", drainBytes);
             need(!drainTime.isNegative(), "drainTime", drainTime);
             need(!idleTimeout.isNegative(), "idleTimeout", idleTimeout);
@@ -1029,7 +1029,7 @@ public final class KeepAliveClient implements AutoCloseable {
     }
 
     private static void demo(KeepAliveClient client) throws Exception {
-        IO.println("lab 410  Keep-alive\n");
+        IO.println("lab 410  Keep-alive");
         var known = ConcurrentHashMap.newKeySet();
         var http = HttpServer.create(new InetSocketAddress("127.0.0.1", 0), 0);
         http.createContext("/", exchange -> {
@@ -1044,20 +1044,19 @@ public final class KeepAliveClient implements AutoCloseable {
         http.start();
         try (AutoCloseable _ = () -> http.stop(0)) {
             int port = http.getAddress().getPort();
-            var root = URI.create("http://127.0.0.1:" + port);
-            var nine = root.resolve("/9");
+            var nine = URI.create("http://127.0.0.1:" + port + "/9");
             for (var use : BodyUse.values()) {
                 show(1, "OkHttp, 5 calls, " + use, "connections: "
                         + observeOkHttp(nine, 5, use).connectStarts(), "");
             }
             show(2, "length 9", send(client, "GET", nine), " 9 ");
-            show(3, "chunked", send(client, "GET", root.resolve("/0")), " 5 ");
+            show(3, "chunked", send(client, "GET", nine.resolve("/0")), " 5 ");
             show(4, "again", send(client, "GET", nine), "reused");
             client.send(Request.get(nine)).close();
             show(5, "after 9 unread", send(client, "GET", nine), "reused");
-            client.send(Request.get(root.resolve("/99999"))).close();
+            client.send(Request.get(nine.resolve("/99999"))).close();
             show(5, "after 99999 unread", send(client, "GET", nine), "tion 2");
-            var seven = root.resolve("/7");
+            var seven = nine.resolve("/7");
             show(6, "GET, no response", send(client, "GET", seven), "tion 3");
             show(6, "POST, no response", send(client, "POST", seven), "ended");
             client.send(Request.get(nine));
