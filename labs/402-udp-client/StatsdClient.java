@@ -489,10 +489,10 @@ public final class StatsdClient implements AutoCloseable {
             case "" -> demo();
             case String verb when verb.matches("send \\S+:\\d{1,5}") ->
                 sendTo(verb.substring("send ".length()));
-            default -> IO.println("""
+            default -> usage("""
                     lab-402                 the demo, step by step
                     lab-402 send HOST:PORT  one of each metric, in one packet
-                    lab-402 help            this text""");
+                    lab-402 help            this text""", args);
         }
     }
 
@@ -728,15 +728,37 @@ public final class StatsdClient implements AutoCloseable {
     }
 
     private static synchronized void next(int step, String where) {
-        var jbang = System.getenv().getOrDefault("WORKBOOK_JBANG", "jbang");
         IO.println("""
 
                 next: step %d, %s
                   %s
-                  check  %s test-402
-                  hint   %s hint 402""".formatted(
-                step, STEPS.get(step - 1), where, jbang, jbang));
+                  %s""".formatted(
+                step, STEPS.get(step - 1), where, commands(step)));
         System.out.flush();
         Runtime.getRuntime().halt(0);
+    }
+
+    /** What to type next; the workbook's launcher says how. */
+    private static String commands(int step) {
+        var env = System.getenv();
+        boolean isHere = env.containsKey("WORKBOOK_JBANG")
+                || Files.exists(Path.of("jbang-catalog.json"));
+        var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
+        var file = isHere ? env.getOrDefault("WORKBOOK_FILE", "")
+                : "PATH/TO/StatsdClient.java";
+        return (isHere ? "" : "in a clone of the workbook:\n  ")
+                + "check  %s test-402 %s".formatted(jbang, file).strip()
+                + "\n  hint   %s hint 402 %d".formatted(jbang, step);
+    }
+
+    /** What was typed is wrong, unless it was help. */
+    private static void usage(String text, String... typed) {
+        var words = String.join(" ", typed);
+        if (words.matches("-h|(--)?help")) {
+            IO.println(text);
+            return;
+        }
+        System.err.println("not understood: " + words + "\n" + text);
+        System.exit(2);
     }
 }

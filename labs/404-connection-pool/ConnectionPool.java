@@ -765,15 +765,21 @@ public final class ConnectionPool<C> implements AutoCloseable {
                         "--peer \\S+:\\d{1,5}( \\d{1,4})?") ->
                     visit(args[1], args.length < 3 ? 3 : Integer.parseInt(
                             args[2]));
-                default -> IO.println("""
+                default -> usage("""
                         lab-404                         the demo
                         lab-404 --peer HOST:PORT [SECONDS]
                             asks a server that answers line by line, twice,
                             with a pause of 3 or so many seconds between
-                        lab-404 help                    this text""");
+                        lab-404 help                    this text""", args);
             }
         } catch (UnsupportedOperationException todo) {
             next(todo);
+        } catch (IllegalArgumentException wrong) {
+            if (args.length == 0) {
+                throw wrong;
+            }
+            System.err.println(wrong.getMessage());
+            System.exit(2);
         }
     }
 
@@ -1033,15 +1039,37 @@ public final class ConnectionPool<C> implements AutoCloseable {
     }
 
     private static void next(int step, String where) {
-        var jbang = System.getenv().getOrDefault("WORKBOOK_JBANG", "jbang");
         IO.println("""
 
                 next: step %d, %s
                   %s
-                  check  %s test-404
-                  hint   %s hint 404""".formatted(
-                step, STEPS.get(step - 1), where, jbang, jbang));
+                  %s""".formatted(
+                step, STEPS.get(step - 1), where, commands(step)));
         System.out.flush();
         Runtime.getRuntime().halt(0);
+    }
+
+    /** What to type next; the workbook's launcher says how. */
+    private static String commands(int step) {
+        var env = System.getenv();
+        boolean isHere = env.containsKey("WORKBOOK_JBANG")
+                || Files.exists(Path.of("jbang-catalog.json"));
+        var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
+        var file = isHere ? env.getOrDefault("WORKBOOK_FILE", "")
+                : "PATH/TO/ConnectionPool.java";
+        return (isHere ? "" : "in a clone of the workbook:\n  ")
+                + "check  %s test-404 %s".formatted(jbang, file).strip()
+                + "\n  hint   %s hint 404 %d".formatted(jbang, step);
+    }
+
+    /** What was typed is wrong, unless it was help. */
+    private static void usage(String text, String... typed) {
+        var words = String.join(" ", typed);
+        if (words.matches("-h|(--)?help")) {
+            IO.println(text);
+            return;
+        }
+        System.err.println("not understood: " + words + "\n" + text);
+        System.exit(2);
     }
 }

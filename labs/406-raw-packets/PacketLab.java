@@ -1262,7 +1262,7 @@ public final class PacketLab {
                 case String live when live.equals("live")
                         && words.size() % 2 == 1 -> live(words);
                 case "devices" -> devices().forEach(IO::println);
-                default -> IO.println("""
+                default -> usage("""
                         lab-406               the demo
                         lab-406 read FILE     each frame, and the flows
                         lab-406 devices       where packets can be captured
@@ -1270,7 +1270,7 @@ public final class PacketLab {
                             --filter "tcp port 80"   pcap-filter(7)
                             --seconds 5              and then ends
                             --write FILE             into a capture file
-                        lab-406 help          this text""");
+                        lab-406 help          this text""", args);
             }
         } catch (UnsupportedOperationException todo) {
             var text = String.valueOf(todo.getMessage());
@@ -1284,6 +1284,12 @@ public final class PacketLab {
             next(text.charAt("TODO step ".length()) - '0', "%s\n  %s, line %d"
                     .formatted(text, place.getFileName(),
                             place.getLineNumber()));
+        } catch (IllegalArgumentException wrong) {
+            if (args.length == 0) {
+                throw wrong;
+            }
+            System.err.println(wrong.getMessage());
+            System.exit(2);
         } catch (UncheckedIOException | IOException e) {
             IO.println(e instanceof NoSuchFileException
                     ? "there is no file " + e.getMessage() : e.getMessage());
@@ -1437,14 +1443,36 @@ public final class PacketLab {
     }
 
     private static void next(int step, String where) {
-        var jbang = System.getenv().getOrDefault("WORKBOOK_JBANG", "jbang");
         IO.println("""
 
                 next: step %d, %s
                   %s
-                  check  %s test-406
-                  hint   %s hint 406""".formatted(
-                step, STEPS.get(step - 1), where, jbang, jbang));
+                  %s""".formatted(
+                step, STEPS.get(step - 1), where, commands(step)));
         System.exit(0);
+    }
+
+    /** What to type next; the workbook's launcher says how. */
+    private static String commands(int step) {
+        var env = System.getenv();
+        boolean isHere = env.containsKey("WORKBOOK_JBANG")
+                || Files.exists(Path.of("jbang-catalog.json"));
+        var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
+        var file = isHere ? env.getOrDefault("WORKBOOK_FILE", "")
+                : "PATH/TO/PacketLab.java";
+        return (isHere ? "" : "in a clone of the workbook:\n  ")
+                + "check  %s test-406 %s".formatted(jbang, file).strip()
+                + "\n  hint   %s hint 406 %d".formatted(jbang, step);
+    }
+
+    /** What was typed is wrong, unless it was help. */
+    private static void usage(String text, String... typed) {
+        var words = String.join(" ", typed);
+        if (words.matches("-h|(--)?help")) {
+            IO.println(text);
+            return;
+        }
+        System.err.println("not understood: " + words + "\n" + text);
+        System.exit(2);
     }
 }

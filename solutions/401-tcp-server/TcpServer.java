@@ -951,10 +951,10 @@ public final class TcpServer implements AutoCloseable {
             case "" -> demo();
             case String verb when verb.matches("serve (\\S+:)?\\d{1,5}") ->
                 stay(verb.substring("serve ".length()));
-            default -> IO.println("""
+            default -> usage("""
                     lab-401                    the demo, step by step
                     lab-401 serve [HOST:]PORT  upper-cases lines until Ctrl-C
-                    lab-401 help               this text""");
+                    lab-401 help               this text""", args);
         }
     }
 
@@ -1181,15 +1181,37 @@ public final class TcpServer implements AutoCloseable {
     }
 
     private static synchronized void next(int step, String where) {
-        var jbang = System.getenv().getOrDefault("WORKBOOK_JBANG", "jbang");
         IO.println("""
 
                 next: step %d, %s
                   %s
-                  check  %s test-401
-                  hint   %s hint 401""".formatted(
-                step, STEPS.get(step - 1), where, jbang, jbang));
+                  %s""".formatted(
+                step, STEPS.get(step - 1), where, commands(step)));
         System.out.flush();
         Runtime.getRuntime().halt(0);
+    }
+
+    /** What to type next; the workbook's launcher says how. */
+    private static String commands(int step) {
+        var env = System.getenv();
+        boolean isHere = env.containsKey("WORKBOOK_JBANG")
+                || Files.exists(Path.of("jbang-catalog.json"));
+        var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
+        var file = isHere ? env.getOrDefault("WORKBOOK_FILE", "")
+                : "PATH/TO/TcpServer.java";
+        return (isHere ? "" : "in a clone of the workbook:\n  ")
+                + "check  %s test-401 %s".formatted(jbang, file).strip()
+                + "\n  hint   %s hint 401 %d".formatted(jbang, step);
+    }
+
+    /** What was typed is wrong, unless it was help. */
+    private static void usage(String text, String... typed) {
+        var words = String.join(" ", typed);
+        if (words.matches("-h|(--)?help")) {
+            IO.println(text);
+            return;
+        }
+        System.err.println("not understood: " + words + "\n" + text);
+        System.exit(2);
     }
 }

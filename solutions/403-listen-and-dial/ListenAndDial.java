@@ -771,14 +771,21 @@ public final class ListenAndDial {
                 case String verb when verb.matches(
                         "dial \\S+:\\d{1,5}( --timeout \\d{1,5}ms)?") ->
                     diagnose(args[1], args.length < 4 ? "2000ms" : args[3]);
-                default -> IO.println("""
+                default -> usage("""
                         lab-403                               the demo
                         lab-403 listen [HOST:]PORT [BACKLOG]  never accepts
                         lab-403 dial HOST:PORT [--timeout 2000ms]
-                        lab-403 help                          this text""");
+                        lab-403 help                          this text""",
+                        args);
             }
         } catch (UnsupportedOperationException todo) {
             next(todo);
+        } catch (IllegalArgumentException wrong) {
+            if (args.length == 0) {
+                throw wrong;
+            }
+            System.err.println(wrong.getMessage());
+            System.exit(2);
         }
     }
 
@@ -943,15 +950,37 @@ public final class ListenAndDial {
         }
         int step = text.charAt("TODO step ".length()) - '0';
         var place = todo.getStackTrace()[0];
-        var jbang = System.getenv().getOrDefault("WORKBOOK_JBANG", "jbang");
         IO.println("""
 
                 next: step %d, %s
                   %s
                   %s, line %d
-                  check  %s test-403
-                  hint   %s hint 403""".formatted(step, STEPS.get(step - 1),
+                  %s""".formatted(step, STEPS.get(step - 1),
                 text, place.getFileName(), place.getLineNumber(),
-                jbang, jbang));
+                commands(step)));
+    }
+
+    /** What to type next; the workbook's launcher says how. */
+    private static String commands(int step) {
+        var env = System.getenv();
+        boolean isHere = env.containsKey("WORKBOOK_JBANG")
+                || Files.exists(Path.of("jbang-catalog.json"));
+        var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
+        var file = isHere ? env.getOrDefault("WORKBOOK_FILE", "")
+                : "PATH/TO/ListenAndDial.java";
+        return (isHere ? "" : "in a clone of the workbook:\n  ")
+                + "check  %s test-403 %s".formatted(jbang, file).strip()
+                + "\n  hint   %s hint 403 %d".formatted(jbang, step);
+    }
+
+    /** What was typed is wrong, unless it was help. */
+    private static void usage(String text, String... typed) {
+        var words = String.join(" ", typed);
+        if (words.matches("-h|(--)?help")) {
+            IO.println(text);
+            return;
+        }
+        System.err.println("not understood: " + words + "\n" + text);
+        System.exit(2);
     }
 }

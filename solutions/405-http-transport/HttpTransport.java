@@ -1141,15 +1141,21 @@ public final class HttpTransport {
                 case "" -> demo();
                 case String verb when verb.startsWith("get http") ->
                     get(args[1], List.of(args));
-                default -> IO.println("""
+                default -> usage("""
                         lab-405            the demo
                         lab-405 get URL    fetches it, and shows the exchanges
                             --socks HOST:PORT [--user USER --password P]
                             --http2        nothing else
-                        lab-405 help       this text""");
+                        lab-405 help       this text""", args);
             }
         } catch (UnsupportedOperationException todo) {
             next(todo);
+        } catch (IllegalArgumentException wrong) {
+            if (args.length == 0) {
+                throw wrong;
+            }
+            System.err.println(wrong.getMessage());
+            System.exit(2);
         }
     }
 
@@ -1338,15 +1344,37 @@ public final class HttpTransport {
         }
         int step = text.charAt("TODO step ".length()) - '0';
         var place = todo.getStackTrace()[0];
-        var jbang = System.getenv().getOrDefault("WORKBOOK_JBANG", "jbang");
         IO.println("""
 
                 next: step %d, %s
                   %s
                   %s, line %d
-                  check  %s test-405
-                  hint   %s hint 405""".formatted(step, STEPS.get(step - 1),
+                  %s""".formatted(step, STEPS.get(step - 1),
                 text, place.getFileName(), place.getLineNumber(),
-                jbang, jbang));
+                commands(step)));
+    }
+
+    /** What to type next; the workbook's launcher says how. */
+    private static String commands(int step) {
+        var env = System.getenv();
+        boolean isHere = env.containsKey("WORKBOOK_JBANG")
+                || Files.exists(Path.of("jbang-catalog.json"));
+        var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
+        var file = isHere ? env.getOrDefault("WORKBOOK_FILE", "")
+                : "PATH/TO/HttpTransport.java";
+        return (isHere ? "" : "in a clone of the workbook:\n  ")
+                + "check  %s test-405 %s".formatted(jbang, file).strip()
+                + "\n  hint   %s hint 405 %d".formatted(jbang, step);
+    }
+
+    /** What was typed is wrong, unless it was help. */
+    private static void usage(String text, String... typed) {
+        var words = String.join(" ", typed);
+        if (words.matches("-h|(--)?help")) {
+            IO.println(text);
+            return;
+        }
+        System.err.println("not understood: " + words + "\n" + text);
+        System.exit(2);
     }
 }

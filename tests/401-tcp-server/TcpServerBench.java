@@ -31,12 +31,12 @@ import java.lang.management.ManagementFactory;
 public final class TcpServerBench {
 
     private static final String USAGE = """
-            jbang bench 401                our echo server beside Netty's, 1,000 and 5,000 connections
+            ./jbang bench 401              our echo server beside Netty's, 1,000 and 5,000 connections
                 --rounds N                 measured rounds, each of both servers (5)
                 --seconds N                length of one measurement (3)
                 --no-limits                our server without its idle and stall limits: what do they cost?
-            jbang bench 401 --clients N    N clients of the line service, all connected at once
-            jbang bench 401 --help         this text""";
+            ./jbang bench 401 --clients N  N clients of the line service, all connected at once
+            ./jbang bench 401 --help       this text""";
 
     private static final InetSocketAddress ANY_PORT = new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
     private static final int MESSAGE_BYTES = 64;

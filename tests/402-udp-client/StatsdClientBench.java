@@ -20,10 +20,10 @@ import java.lang.management.ManagementFactory;
 public final class StatsdClientBench {
 
     private static final String USAGE = """
-            jbang bench 402                our client, a write for each metric, and DogStatsD's client
+            ./jbang bench 402              our client, a write for each metric, and DogStatsD's client
                 --rounds N                 measured rounds of each (5)
                 --millis N                 length of one measurement (1000)
-            jbang bench 402 --help         this text""";
+            ./jbang bench 402 --help       this text""";
 
     private static final int MANY_THREADS = 4;
 

@@ -14,10 +14,10 @@ import module java.base;
 public final class ListenAndDialBench {
 
     private static final String USAGE = """
-            jbang bench 403                dial() beside new Socket(), parse() beside split()
+            ./jbang bench 403              dial() beside new Socket(), parse() beside split()
                 --rounds N                 measured rounds (5)
                 --seconds N                length of one measurement (1)
-            jbang bench 403 --help         this text""";
+            ./jbang bench 403 --help       this text""";
 
     private static final InetAddress HERE = InetAddress.getLoopbackAddress();
     private static final Duration LIMIT = Duration.ofSeconds(10);

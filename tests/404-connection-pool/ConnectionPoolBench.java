@@ -22,10 +22,10 @@ import org.apache.commons.pool2.impl.GenericObjectPoolConfig;
 public final class ConnectionPoolBench {
 
     private static final String USAGE = """
-            jbang bench 404                the pool beside commons-pool2
+            ./jbang bench 404              the pool beside commons-pool2
                 --rounds N                 measured rounds (5)
                 --seconds N                length of one measurement (1)
-            jbang bench 404 --help         this text""";
+            ./jbang bench 404 --help       this text""";
 
     private static final int SIZE = 8;
     private static final Duration LIMIT = Duration.ofSeconds(30);

@@ -37,10 +37,10 @@ import okhttp3.Request;
 public final class HttpTransportBench {
 
     private static final String USAGE = """
-            jbang bench 405                all layers beside bare OkHttp
+            ./jbang bench 405              all layers beside bare OkHttp
                 --rounds N                 measured rounds (5)
                 --seconds N                length of one measurement (1)
-            jbang bench 405 --help         this text""";
+            ./jbang bench 405 --help       this text""";
 
     private static final int BODY = 1_000;
     private static final int WARM = 2;   // rounds

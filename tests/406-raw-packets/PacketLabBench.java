@@ -18,11 +18,11 @@ import org.pcap4j.packet.TcpPacket;
 public final class PacketLabBench {
 
     private static final String USAGE = """
-            jbang bench 406                dissect() beside pcap4j and tcpdump, and the flow table
+            ./jbang bench 406              dissect() beside pcap4j and tcpdump, and the flow table
                 --rounds N                 measured rounds (5)
                 --seconds N                length of one measurement in memory (1)
                 --packets N                packets in the capture file (1000000)
-            jbang bench 406 --help         this text""";
+            ./jbang bench 406 --help       this text""";
 
     private static final int FLOWS = 10_000;
     private static final int BATCH = 1000;

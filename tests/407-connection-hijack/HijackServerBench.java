@@ -21,10 +21,10 @@ import org.java_websocket.server.WebSocketServer;
 public final class HijackServerBench {
 
     private static final String USAGE = """
-            jbang bench 407                echo of 125 B and 64 kB over WebSocket, and GETs, each beside a peer
+            ./jbang bench 407              echo of 125 B and 64 kB over WebSocket, and GETs, each beside a peer
                 --rounds N                 measured rounds, each of both servers (5)
                 --seconds N                length of one measurement (2)
-            jbang bench 407 --help         this text""";
+            ./jbang bench 407 --help       this text""";
 
     private static final InetAddress HERE = InetAddress.getLoopbackAddress();
     private static final int CONNECTIONS = 64;

@@ -80,7 +80,10 @@ public final class Main {
 
     /** All commands. */
     public static CommandLine commandLine() {
-        return new CommandLine(new Main()).setUsageHelpWidth(96).setExecutionExceptionHandler((e, line, parsed) -> couldNotCheck(e));
+        var commands = new CommandLine(new Main()).setCommandName(Workbook.jbang()).setUsageHelpWidth(96)
+                .setExecutionExceptionHandler((e, line, parsed) -> couldNotCheck(e)).setParameterExceptionHandler(Main::notUnderstood);
+        commands.getSubcommands().get("bench").setStopAtPositional(true);   // what comes after the lab is the benchmark's
+        return commands;
     }
 
     /** What the launcher may run the next time instead of asking JBang, and the cache that makes it quick. */
@@ -98,19 +101,20 @@ public final class Main {
 
     private static int couldNotCheck(Throwable e) {
         System.out.flush();
-        System.err.println(words(e));
+        System.err.println(CannotCheck.sentence(e));
         if (System.getenv("WORKBOOK_DEBUG") != null) {
             e.printStackTrace();
         }
         return COULD_NOT_CHECK;
     }
 
-    private static String words(Throwable e) {
-        return switch (e) {
-            case CannotCheck told -> told.getMessage();
-            case AccessDeniedException file -> file.getFile() + ": may not be read or written: look at the permissions of the file and its folder";
-            case OutOfMemoryError full -> "the grader has run out of memory (" + full.getMessage() + ")";
-            default -> "the grader itself failed: " + e;
-        };
+    /** picocli counts arguments from 0, and among them the command that an alias stands for: the argument itself is told. */
+    private static int notUnderstood(CommandLine.ParameterException wrong, String[] args) {
+        var words = wrong.getMessage().replaceFirst("^Unmatched arguments? (at|from) index \\d+:", "not understood:")
+                .replaceFirst("^Invalid value for (?:option '(.+?)'|positional parameter at index \\d+ \\((.+?)\\))", "$1$2")
+                .replaceFirst("is not an int$", "is not a number").replace("Missing required parameter", "missing");
+        System.err.println(words);
+        wrong.getCommandLine().usage(System.err);
+        return COULD_NOT_CHECK;
     }
 }

@@ -27,6 +27,7 @@ package verify;
 import module java.base;
 
 import grader.workbook.CannotCheck;
+import grader.workbook.Workbook;
 import org.junit.platform.engine.discovery.DiscoverySelectors;
 import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
@@ -39,8 +40,8 @@ import picocli.CommandLine.Parameters;
 @Command(name = "verify", sortOptions = false, description = {
     "Checks the workbook itself: catalog, labs, tests, mistakes, chapters, grader, launcher.",
     "With LAB only what belongs to those labs; with --repeat only their tests, again and again."},
-        footer = {"", "jbang verify                          everything, as CI does",
-            "jbang verify 401 --repeat 30 --load 2  hunts tests that fail by luck",
+        footer = {"", "./jbang verify                           everything, as CI does",
+            "./jbang verify 401 --repeat 30 --load 2  hunts tests that fail by luck",
             "", "WORKBOOK_REQUIRE=all in the environment makes every skipped test a failure.",
             "Exit status: 0 nothing failed, 1 something failed, 2 could not check."})
 public final class Main implements Callable<Integer> {
@@ -90,7 +91,7 @@ public final class Main implements Callable<Integer> {
     }
 
     public static void main(String[] args) {
-        int status = new CommandLine(new Main()).setUsageHelpWidth(96).setExecutionExceptionHandler((failure, line, parsed) -> {
+        int status = new CommandLine(new Main()).setCommandName(Workbook.jbang() + " verify").setUsageHelpWidth(96).setExecutionExceptionHandler((failure, line, parsed) -> {
             System.err.println(failure instanceof CannotCheck ? failure.getMessage() : "verify itself failed: " + failure);
             return 2;
         }).execute(args);

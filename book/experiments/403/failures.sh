@@ -23,7 +23,7 @@ table ip firewall {
     }
 }
 END
-exec jbang --quiet book/experiments/403/Failures.java \
+exec ./jbang --quiet book/experiments/403/Failures.java \
     '127.0.0.1:80 nobody listens' \
     '127.0.0.12:80 firewall: tcp reset' \
     '127.0.0.13:80 ICMP port-unreachable' \

@@ -74,6 +74,11 @@ public record Submission(Lab lab, Path file, String text, Optional<String> refus
         return new Submission(lab, file, "", Optional.of("the file " + why));
     }
 
+    /** Whether this is the learner's own file, named by a path or not. */
+    public boolean isOwn() {
+        return file.toAbsolutePath().normalize().equals(lab.file());
+    }
+
     public List<Todo> todos() {
         var found = new ArrayList<Todo>();
         var lines = text.lines().toList();

@@ -3,20 +3,19 @@ package grader.commands;
 import module java.base;
 
 import grader.workbook.JBang;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Parameters;
 
 /** {@code jbang bench}. */
-@Command(name = "bench", description = "Measures a lab's solution beside a peer, in one run. Options after the number are the benchmark's own: bench 401 --help shows them.")
+@Command(name = "bench", description = "Measures a lab's solution beside a peer, in one run.")
 public final class BenchCommand extends WorkbookCommand {
     private static final String TOOL = "edit-to-verdict";
 
     @Parameters(index = "0", paramLabel = "LAB", description = "Number or name of the lab, or «" + TOOL + "»: the workbook's own speed, beside Maven.")
     String lab;
 
-    @CommandLine.Unmatched
-    List<String> options = new ArrayList<>();
+    @Parameters(index = "1..*", arity = "0..*", paramLabel = "OPTION", description = "The benchmark's own: bench 401 --help shows them.")
+    List<String> options = List.of();
 
     @Override
     int run() throws Exception {

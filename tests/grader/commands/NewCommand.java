@@ -9,7 +9,7 @@ import picocli.CommandLine.Spec;
 /** {@code jbang new}. */
 @Command(name = "new", description = {"For maintainers: begins a lab: every file that it needs, compiling, for you to replace.",
     "Title and steps come from book/curriculum.json; a lab that is not there gets an entry with two steps."},
-        footer = {"", "jbang new 408-proxy-server ProxyServer", "jbang verify 408                      says what is still owed"})
+        footer = {"", "./jbang new 408-proxy-server ProxyServer", "./jbang verify 408                    says what is still owed"})
 public final class NewCommand extends WorkbookCommand {
     @Spec
     CommandSpec spec;

@@ -6,10 +6,8 @@ import grader.check.CheckListener;
 import grader.check.CheckOptions;
 import grader.check.Checker;
 import grader.check.Submission;
-import grader.check.Verdict;
 import grader.show.ExercismReport;
 import grader.show.StepTree;
-import grader.workbook.Lab;
 import grader.workbook.Progress;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -19,8 +17,10 @@ import picocli.CommandLine.Parameters;
 @Command(name = "test", sortOptions = false, description = {
     "Checks a lab step by step and stops at the first step that is not passed.",
     "A step whose TODO line is still in the file is «to do»: delete the line when the step is written."},
-        footer = {"", "jbang test-401                      your lab 401", "jbang test-401 solutions/401-tcp-server",
-            "                                    any other file or folder, for example a submission",
+        footer = {"", "${ROOT-COMMAND-NAME} test-401",
+            "    checks your lab 401, as test 401 does",
+            "${ROOT-COMMAND-NAME} test-401 solutions/401-tcp-server",
+            "    checks any other file or folder, for example a submission",
             "", "Exit status: 0 all steps passed, 1 some step not passed, 2 could not check."})
 public final class TestCommand extends WorkbookCommand {
     private static final int PASSED = 0;
@@ -62,7 +62,9 @@ public final class TestCommand extends WorkbookCommand {
                 IO.println(ExercismReport.of(verdict));
             }
             System.out.flush();
-            remember(found, verdict);
+            if (submission.isOwn() && verdict.isAboutSteps()) {   // somebody else's file is none of the learner's progress
+                new Progress(book).save(found, verdict.passedSteps());
+            }
             checker.sweep();
             return verdict.passed() ? PASSED : NOT_PASSED;
         }
@@ -71,12 +73,5 @@ public final class TestCommand extends WorkbookCommand {
     private CheckOptions options() {
         var options = all ? CheckOptions.ALL : CheckOptions.LEARNER;
         return timeout == null ? options : options.withTestTimeout(Duration.ofSeconds(timeout));
-    }
-
-    /** Somebody else's file is none of the learner's progress. */
-    private void remember(Lab lab, Verdict verdict) {
-        if (path == null && verdict.isAboutSteps()) {
-            new Progress(book).save(lab, verdict.passedSteps());
-        }
     }
 }

@@ -40,7 +40,7 @@ public record Catalog(Workbook book, SequencedMap<String, String> commands) {
             aliases.add(script("solution-" + lab.number(), book.shown(lab.solution()), name + ", the full solution"));
             aliases.add(grader("test-" + lab.number(), List.of("test", lab.number()), "Checks lab " + lab.number() + " step by step"));
             templates.add("    %s: { \"file-refs\": { \"{filename}\": %s }, \"description\": %s }".formatted(
-                    quoted("lab-" + lab.number()), quoted(book.shown(lab.file())), quoted(name + ", the skeleton")));
+                    quoted("lab-" + lab.number()), quoted(book.shown(lab.file())), quoted(name + ", the skeleton: name it " + lab.fileName())));
         }
         for (var command : commands.entrySet()) {
             aliases.add(grader(command.getKey(), List.of(command.getKey()), command.getValue()));

@@ -111,14 +111,43 @@ public record NewLab(Lab lab) {
 
                     /** One scene for each step. */
                     public static void main(String[] args) {
+                        if (args.length > 0) {
+                            usage(\"""
+                                    lab-%1$s         the demo, step by step
+                                    lab-%1$s help    this text\""", args);
+                            return;
+                        }
                         try {
                 %4$s
                         } catch (UnsupportedOperationException todo) {
-                            IO.println("next: step " + scene);
+                            IO.println("\\nnext: step " + scene);
                             IO.println("  " + todo.getMessage());
-                            var jbang = System.getenv().getOrDefault("WORKBOOK_JBANG", "jbang");
-                            IO.println("  check  " + jbang + " test-%1$s");
+                            IO.println("  " + commands(scene));
                         }
+                    }
+
+                    /** What to type next; the workbook's launcher says how. */
+                    private static String commands(int step) {
+                        var env = System.getenv();
+                        boolean isHere = env.containsKey("WORKBOOK_JBANG")
+                                || Files.exists(Path.of("jbang-catalog.json"));
+                        var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
+                        var file = isHere ? env.getOrDefault("WORKBOOK_FILE", "")
+                                : "PATH/TO/%2$s.java";
+                        return (isHere ? "" : "in a clone of the workbook:\\n  ")
+                                + "check  %%s test-%1$s %%s".formatted(jbang, file).strip()
+                                + "\\n  hint   %%s hint %1$s %%d".formatted(jbang, step);
+                    }
+
+                    /** What was typed is wrong, unless it was help. */
+                    private static void usage(String text, String... typed) {
+                        var words = String.join(" ", typed);
+                        if (words.matches("-h|(--)?help")) {
+                            IO.println(text);
+                            return;
+                        }
+                        System.err.println("not understood: " + words + "\\n" + text);
+                        System.exit(2);
                     }
                 }
                 """.formatted(lab.number(), lab.type(), methods, scenes);
@@ -218,8 +247,8 @@ public record NewLab(Lab lab) {
                 [.box]
                 ****
                 You need:: the JDK.
-                Run your file:: `jbang lab-%1$s`. It is `labs/%3$s/%4$s`.
-                Check it:: `jbang test-%1$s`, or `jbang watch %1$s` at every save. Stuck? `jbang hint %1$s`.
+                Run your file:: `./jbang lab-%1$s`. It is `labs/%3$s/%4$s`.
+                Check it:: `./jbang test-%1$s`, or `./jbang watch %1$s` at every save. Stuck? `./jbang hint %1$s`.
                 ****
 
                 [#lab-%1$s-problem]

@@ -6,7 +6,10 @@ import grader.compile.Libraries;
 import grader.workbook.Folders;
 import grader.workbook.Lab;
 
-/** A Maven project over the labs, their tests and the kit, so that any IDE opens all of it at once. */
+/**
+ * A Maven project over the labs, their tests and the kit, so that any IDE opens all of it at once. Maven itself may run on an
+ * older Java: the compiler and the tests' JVM are those of the JDK that runs this program.
+ */
 public final class Pom {
     private Pom() {}
 
@@ -31,14 +34,17 @@ public final class Pom {
                   <version>1</version>
                   <properties>
                     <maven.compiler.release>25</maven.compiler.release>
+                    <maven.compiler.fork>true</maven.compiler.fork>
+                    <maven.compiler.executable>%1$s/bin/javac</maven.compiler.executable>
+                    <jvm>%1$s/bin/java</jvm>
                     <project.build.sourceEncoding>UTF-8</project.build.sourceEncoding>
                   </properties>
                   <dependencies>
-                %s  </dependencies>
+                %2$s  </dependencies>
                   <build>
                     <directory>.workbook/target</directory>
-                    <sourceDirectory>%s</sourceDirectory>
-                    <testSourceDirectory>%s</testSourceDirectory>
+                    <sourceDirectory>%3$s</sourceDirectory>
+                    <testSourceDirectory>%4$s</testSourceDirectory>
                     <plugins>
                       <plugin>
                         <groupId>org.apache.maven.plugins</groupId>
@@ -60,21 +66,25 @@ public final class Pom {
                             <id>labs</id>
                             <phase>generate-sources</phase>
                             <goals><goal>add-source</goal></goals>
-                            <configuration><sources>%s</sources></configuration>
+                            <configuration><sources>%5$s</sources></configuration>
                           </execution>
                           <execution>
                             <id>tests</id>
                             <phase>generate-test-sources</phase>
                             <goals><goal>add-test-source</goal></goals>
-                            <configuration><sources>%s</sources></configuration>
+                            <configuration><sources>%6$s</sources></configuration>
                           </execution>
                         </executions>
                       </plugin>
                     </plugins>
                   </build>
                 </project>
-                """.formatted(libraries.stream().map(Pom::dependency).collect(Collectors.joining()),
+                """.formatted(text(System.getProperty("java.home")), libraries.stream().map(Pom::dependency).collect(Collectors.joining()),
                 labFolders.getFirst(), testFolders.getFirst(), sources(labFolders), sources(testFolders));
+    }
+
+    private static String text(String path) {
+        return path.replace('\\', '/').replace("&", "&amp;").replace("<", "&lt;");
     }
 
     private static String sources(List<String> folders) {

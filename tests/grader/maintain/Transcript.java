@@ -14,7 +14,7 @@ import grader.workbook.Workbook;
  */
 public final class Transcript {
     private static final Pattern PORT = Pattern.compile("\\b40(?!00)\\d\\d\\b");
-    private static final Pattern OURS = Pattern.compile("jbang (lab|solution|test)-\\d+( [\\w/. -]*)?");
+    private static final Pattern OURS = Pattern.compile("\\./jbang (lab|solution|test)-\\d+( [\\w/. -]*)?");
     private static final Duration LONGEST = Duration.ofMinutes(10);
     private static final Duration LONGEST_AGAIN = Duration.ofMinutes(3);
     private static final Pattern AGAIN = Pattern.compile("# jbang verify runs it again, with (.*)");
@@ -94,7 +94,7 @@ public final class Transcript {
 
     /** Some command looks at a learner's own file. */
     public boolean readsLabs() {
-        return commands.stream().anyMatch(command -> command.line().matches("jbang (lab|test)-\\d+"));
+        return commands.stream().anyMatch(command -> command.line().matches("\\./jbang (lab|test)-\\d+"));
     }
 
     public void record() throws IOException, InterruptedException {
@@ -176,14 +176,9 @@ public final class Transcript {
         shell.destroy();
     }
 
-    /** A shell in which {@code jbang} is this workbook's. */
     private Process shell() throws IOException {
         var builder = new ProcessBuilder("bash", "--norc", "--noprofile").directory(book.root().toFile()).redirectErrorStream(true);
-        var path = Files.createDirectories(book.cache().resolve("path"));
-        Files.deleteIfExists(path.resolve("jbang"));
-        Files.createSymbolicLink(path.resolve("jbang"), book.root().resolve("jbang"));
-        builder.environment().merge("PATH", path.toString(), (before, ours) -> ours + File.pathSeparator + before);
-        builder.environment().putAll(Map.of("NO_COLOR", "1", "LC_ALL", "C.UTF-8", "WORKBOOK_JBANG", "jbang", "COLUMNS", "80"));
+        builder.environment().putAll(Map.of("NO_COLOR", "1", "LC_ALL", "C.UTF-8", "WORKBOOK_JBANG", "./jbang", "COLUMNS", "80"));
         return builder.start();
     }
 

@@ -10,6 +10,8 @@ import grader.workbook.Progress;
 
 /** The hint that comes next: each is remembered as shown, and after the last the first comes again. */
 public final class NextHint {
+    private static final int WIDTH = 96;
+
     private NextHint() {}
 
     /** @param asked the step, or empty for the first that was not passed when the lab was last checked */
@@ -24,6 +26,20 @@ public final class NextHint {
         }
         int next = reached.hints().getOrDefault(step, 0) % hints.size();
         progress.hintShown(lab, step, next + 1);
-        return "Lab %s, step %d: %s\nhint %d of %d: %s".formatted(lab.number(), step, steps.get(step - 1).title(), next + 1, hints.size(), hints.get(next));
+        var text = "hint %d of %d: %s".formatted(next + 1, hints.size(), hints.get(next));
+        return "Lab %s, step %d: %s\n".formatted(lab.number(), step, steps.get(step - 1).title())
+                + text.lines().map(NextHint::wrapped).collect(Collectors.joining("\n"));
+    }
+
+    /** A line of prose, broken at spaces; code, which is indented, stays as it is. */
+    private static String wrapped(String line) {
+        var lines = new StringBuilder();
+        var rest = line;
+        while (rest.length() > WIDTH && !rest.startsWith(" ") && rest.lastIndexOf(' ', WIDTH) > 0) {
+            int end = rest.lastIndexOf(' ', WIDTH);
+            lines.append(rest, 0, end).append('\n');
+            rest = rest.substring(end + 1);
+        }
+        return lines + rest;
     }
 }

@@ -126,7 +126,8 @@ public final class StepTree implements CheckListener {
     private void todo(TestPlan.Step step) {
         submission.todo(step.number()).ifPresent(todo -> {
             out.printf("     %s:%d%n       %s%n", shownFile(), todo.line(), todo.text());
-            out.printf("     write it, delete the TODO line, then type: %s test-%s%n", Workbook.jbang(), plan.lab().number());
+            out.printf("     write it, delete the TODO line, then type: %s test-%s%s%n", Workbook.jbang(), plan.lab().number(),
+                    submission.isOwn() ? "" : " " + Workbook.typed(submission.file()));
         });
     }
 
@@ -185,8 +186,9 @@ public final class StepTree implements CheckListener {
         var chapter = lab.book().root().resolve("book", "build", lab.slug() + ".html");
         var place = verdict.next().map(step -> "#step-" + step.step().number()).orElse("");
         var read = "chapter: " + (Files.exists(chapter) ? lab.book().shown(chapter) + place : lab.book().shown(lab.chapter()));
-        if (verdict.next().isPresent()) {
-            return "next: " + Workbook.jbang() + " hint " + lab.number() + "     " + read;
+        if (verdict.next().isPresent()) {   // progress knows nothing of somebody else's file
+            var step = submission.isOwn() ? "" : " " + verdict.next().get().step().number();
+            return "next: " + Workbook.jbang() + " hint " + lab.number() + step + "     " + read;
         }
         return "all steps pass     " + (Files.exists(lab.solution()) ? "compare: solutions/" + lab.slug() + "     " : "") + read;
     }

@@ -109,7 +109,7 @@ public final class Watcher {
         try {
             saying.run();
         } catch (IOException | CannotCheck e) {
-            System.out.println("  " + e.getMessage());
+            System.out.println("  " + CannotCheck.sentence(e));
         }
     }
 

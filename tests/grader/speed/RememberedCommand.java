@@ -17,7 +17,10 @@ public final class RememberedCommand {
 
     private RememberedCommand() {}
 
-    /** Written anew each time: the launcher trusts the file only while it is newer than every source. */
+    /**
+     * Written anew each time: the launcher trusts the file only while it is newer than every source. So it is as old as this
+     * JVM: a source that is saved during a long {@code watch} is newer.
+     */
     public static void write(Workbook book) throws IOException {
         if (!Boolean.getBoolean(SWITCH)) {
             return;
@@ -30,10 +33,11 @@ public final class RememberedCommand {
         lines.addAll(List.of("-cp", quoted(System.getProperty("java.class.path")), "grader.Main"));
         var fresh = Files.createTempFile(book.cache(), ".command", "");
         Files.write(fresh, lines);
+        Files.setLastModifiedTime(fresh, FileTime.from(ProcessHandle.current().info().startInstant().orElseGet(Instant::now)));
         Files.move(fresh, book.cache().resolve("command"), StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     }
 
     private static String quoted(String argument) {
-        return '"' + argument.replace("\\", "\\\\") + '"';
+        return '"' + argument.replace("\\", "\\\\").replace("\"", "\\\"") + '"';
     }
 }

@@ -90,7 +90,7 @@ public final class Progress {
             }
             Files.move(fresh, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
         } catch (IOException e) {
-            System.err.println("progress could not be saved in " + file + ": " + e.getMessage());
+            System.err.println("progress could not be saved: " + CannotCheck.sentence(e));
         }
     }
 
@@ -106,7 +106,7 @@ public final class Progress {
         } catch (RuntimeException | CharacterCodingException e) {
             setAside();
         } catch (IOException e) {
-            System.err.println("progress could not be read from " + file + ": " + e.getMessage());
+            System.err.println("progress could not be read: " + CannotCheck.sentence(e));
         }
         return new TreeMap<>();
     }

@@ -97,7 +97,13 @@ public record Workbook(Path root, Path state) {
         return (absolute.startsWith(root) ? root.relativize(absolute) : file).toString().replace('\\', '/');
     }
 
-    /** What the reader types for JBang: {@code ./jbang} where this workbook's launcher was called. */
+    /** A path as it is typed in a shell. */
+    public static String typed(Path file) {
+        var path = file.toString();
+        return path.matches("[\\w./+-]+") ? path : "'" + path.replace("'", "'\\''") + "'";
+    }
+
+    /** What the reader types for JBang: {@code ./jbang} where this workbook's launcher was called; already quoted where need be. */
     public static String jbang() {
         return Objects.requireNonNullElse(System.getenv("WORKBOOK_JBANG"), "jbang");
     }

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import module java.base;
 
 import grader.compile.Libraries;
+import grader.workbook.Folders;
 import org.junit.jupiter.api.Test;
 import verify.Selection;
 
@@ -83,6 +84,14 @@ class ConventionsTest {
                 assertTrue(text.contains(line), lab.testClass() + ".java lacks " + line);
             }
         }
+    }
+
+    /** Where JBang is not installed, which is usual, a command that is copied must run all the same. */
+    @Test
+    void commands_in_the_book_are_typed_with_the_launcher() throws IOException {
+        var pages = new ArrayList<>(Folders.files(Selection.root().resolve("book/transcripts")));
+        pages.addAll(Folders.files(Selection.root().resolve("book/chapters")));
+        assertEquals(List.of(), found(pages, "(?<![./\\w-])jbang (lab-|solution-|test-|(test|watch|hint|progress|reset|bench|ide|book)\\b|book/)"));
     }
 
     @Test

@@ -89,6 +89,16 @@ class LabFilesTest {
         assertEquals(3 * skeleton.steps(), (int) hints.values().stream().flatMap(List::stream).distinct().count(), "hints that differ");
     }
 
+    /** In a sentence and in a terminal nobody reads code that is longer. */
+    @Test
+    void long_code_in_a_hint_is_a_listing() throws IOException {
+        for (var hint : Hints.of(lab).values().stream().flatMap(List::stream).toList()) {
+            var code = Pattern.compile("`([^`\n]*)`").matcher(hint).results().map(span -> span.group(1)).filter(span -> span.length() > 60).toList();
+            assertEquals(List.of(), code, "put it between ---- lines, as other hints do");
+            assertEquals(List.of(), hint.lines().filter(line -> line.startsWith(" ") && line.length() > 84).toList(), "wider than 80 columns");
+        }
+    }
+
     @Test
     void nothing_waits_to_be_written() throws IOException {
         var files = new ArrayList<>(List.of(lab.solution(), lab.chapter()));

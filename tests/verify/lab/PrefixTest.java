@@ -85,7 +85,7 @@ class PrefixTest {
         for (int done = 0; done <= skeleton.steps(); done++) {
             var folder = Files.createTempDirectory("demo");
             try {
-                var ended = demo(skeleton.withSteps(done), folder);
+                var ended = run(compiled(skeleton.withSteps(done), folder), Map.of("WORKBOOK_JBANG", "./jbang"));
                 assertEquals(0, ended.status(), "with steps 1 to " + done + "\n" + ended.all());
                 assertTrue(!ended.all().contains("Exception"), "the demo prints an exception\n" + ended.all());
                 if (done < skeleton.steps()) {
@@ -101,13 +101,52 @@ class PrefixTest {
         }
     }
 
-    private Commands.Ended demo(String text, Path folder) throws IOException, InterruptedException {
+    @Test
+    void the_skeleton_says_what_to_type_wherever_it_is_run() throws Exception {
+        var folder = Files.createTempDirectory("demo");
+        try {
+            compiled(skeleton.withSteps(0), folder);
+            var launched = Map.of("WORKBOOK_JBANG", "'../net works/jbang'", "WORKBOOK_FILE", "'my lab.java'");
+            assertSays(run(folder, launched), "  check  '../net works/jbang' test-%s 'my lab.java'\n  hint   '../net works/jbang' hint %s 1\n");
+            assertSays(run(folder, Map.of("WORKBOOK_JBANG", "./jbang", "WORKBOOK_FILE", "")), "  check  ./jbang test-%s\n  hint   ./jbang hint %s 1\n");
+            assertSays(run(folder, Map.of("WORKBOOK_JBANG", "")), "  in a clone of the workbook:\n  check  ./jbang test-%s PATH/TO/" + lab.fileName() + "\n");
+        } finally {
+            Folders.delete(folder);
+        }
+    }
+
+    private void assertSays(Commands.Ended ended, String words) {
+        assertTrue(ended.output().contains(words.formatted(lab.number(), lab.number())), ended.all());
+    }
+
+    @Test
+    void an_argument_that_the_program_does_not_know_is_told_with_what_can_be_typed() throws Exception {
+        var folder = Files.createTempDirectory("demo");
+        try {
+            compiled(Files.readString(lab.solution()), folder);
+            var wrong = run(folder, Map.of(), "sing", "loud");
+            assertEquals(2, wrong.status(), wrong.all());
+            assertTrue(wrong.errors().startsWith("not understood: sing loud\nlab-" + lab.number() + " "), wrong.all());
+            var help = run(folder, Map.of(), "--help");
+            assertEquals(0, help.status(), help.all());
+            assertTrue(help.output().startsWith("lab-" + lab.number() + " "), help.all());
+        } finally {
+            Folders.delete(folder);
+        }
+    }
+
+    private Path compiled(String text, Path folder) throws IOException {
+        assertEquals(List.of(), WarmChecker.own().javac().compile(List.of(new SourceText(lab.fileName(), text)), WarmChecker.own().plan(lab).libraries(), folder));
+        return folder;
+    }
+
+    private Commands.Ended run(Path folder, Map<String, String> environment, String... arguments) throws IOException, InterruptedException {
         var plan = WarmChecker.own().plan(lab);
-        assertEquals(List.of(), WarmChecker.own().javac().compile(List.of(new SourceText(lab.fileName(), text)), plan.libraries(), folder));
         var path = Stream.concat(Stream.of(folder), plan.libraries().stream()).map(Path::toString).collect(Collectors.joining(File.pathSeparator));
         var command = new ArrayList<>(List.of(Jvm.java()));
         command.addAll(plan.jvmOptions());
         command.addAll(List.of("-cp", path, lab.type()));
-        return Commands.run(folder, Map.of("WORKBOOK_JBANG", "./jbang"), command.toArray(String[]::new));
+        command.addAll(List.of(arguments));
+        return Commands.run(folder, environment, command.toArray(String[]::new));
     }
 }

@@ -52,6 +52,11 @@ final class Conversation implements AutoCloseable {
         process.getOutputStream().flush();
     }
 
+    /** As {@code | head} does: what the program prints next, nobody will read. */
+    void hangUp() throws IOException {
+        out.close();
+    }
+
     /** Waits for the program's end, and gives its exit status. */
     int end() throws IOException, InterruptedException {
         out.transferTo(OutputStream.nullOutputStream());

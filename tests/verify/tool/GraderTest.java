@@ -7,11 +7,14 @@ import module java.base;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import grader.Main;
+import grader.speed.Jvm;
 import grader.workbook.Folders;
 import grader.workbook.Lab;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledIf;
 import org.junit.jupiter.api.parallel.Execution;
 import org.junit.jupiter.api.parallel.ExecutionMode;
 import verify.Commands;
@@ -130,6 +133,12 @@ class GraderTest {
         assertSays(copy.grader("hint", "401"), "hint 3 of 3");
         assertSays(copy.grader("hint", "401"), "hint 1 of 3");
         assertSays(copy.grader("hint", "401", "5"), "step 5: Cap the connections", "hint 1 of 3");
+        copy.grader("hint", "401", "2");
+        var second = copy.grader("hint", "401", "2").output();
+        assertEquals(List.of(), second.lines().filter(line -> line.length() > 96).toList());
+        var third = copy.grader("hint", "401", "2").output();
+        assertTrue(third.contains("\n    while (isRunning()) {\n        try {\n"), third);
+        assertTrue(third.lines().noneMatch(line -> line.matches("\\+|----|\\[source.*")), third);
         assertEquals(2, copy.grader("hint", "401", "9").status());
     }
 
@@ -150,6 +159,86 @@ class GraderTest {
             assertTrue(ended.output().startsWith("Usage: "), ended.all());
         }
         assertEquals(2, copy.grader("test").status(), "a command without its lab");
+    }
+
+    @Test
+    void what_is_typed_wrong_is_told_as_it_was_typed() throws Exception {
+        var many = copy.grader("test", "401", "a", "b");
+        assertEquals(2, many.status(), many.all());
+        assertTrue(many.errors().startsWith("not understood: 'b'\nUsage: ./jbang test "), many.all());
+        var word = copy.grader("hint", "401", "two");
+        assertEquals(2, word.status(), word.all());
+        assertTrue(word.errors().startsWith("STEP: 'two' is not a number\nUsage: ./jbang hint "), word.all());
+    }
+
+    @Test
+    void what_comes_after_the_lab_is_the_benchmarks_own() {
+        var bench = Main.commandLine().parseArgs("bench", "401", "--help", "--rounds", "1").subcommand();
+        assertTrue(!bench.isUsageHelpRequested(), "the grader takes the benchmark's --help");
+        assertEquals(List.of("401", "--help", "--rounds", "1"), bench.matchedPositionals().stream().flatMap(each -> each.stringValues().stream()).toList());
+    }
+
+    @Test
+    void a_file_that_cannot_be_written_is_told_in_a_sentence() throws Exception {
+        Files.createDirectories(copy.root().resolve("pom.xml/folder"));
+        var ide = copy.grader("ide", "401");
+        assertEquals(2, ide.status(), ide.all());
+        assertEquals("pom.xml cannot be read or written: Is a directory\n", ide.errors().replace(copy.root() + "/", ""));
+    }
+
+    static boolean canBeRefused() throws Exception {
+        return !ordinary("true").isEmpty() && Commands.run(Path.of("/"), Map.of(), ordinary("true").toArray(String[]::new)).status() == 0;
+    }
+
+    /** A command without the rights by which root may read and write everything. */
+    private static List<String> ordinary(String... command) {
+        var all = new ArrayList<String>();
+        if (System.getProperty("user.name").equals("root")) {
+            all.addAll(List.of("setpriv", "--bounding-set=-dac_override,-dac_read_search"));
+        }
+        all.addAll(List.of(command));
+        return all;
+    }
+
+    private Commands.Ended refused(Path file, String permissions, String... arguments) throws IOException, InterruptedException {
+        Files.setPosixFilePermissions(file, PosixFilePermissions.fromString(permissions));
+        try {
+            var command = ordinary(copy.command(arguments).toArray(String[]::new)).toArray(String[]::new);
+            return Commands.run(copy.root(), Map.of("WORKBOOK_NO_AOT", "1"), command);
+        } finally {
+            Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rwxr-xr-x"));
+        }
+    }
+
+    @Test
+    @EnabledIf(value = "canBeRefused", disabledReason = "setpriv, of util-linux, takes the rights from root")
+    void what_the_permissions_forbid_is_told_in_a_sentence() throws Exception {
+        copy.write(lab, text -> text);
+        for (var ended : List.of(refused(copy.path(lab.file()).getParent(), "r-xr-xr-x", "reset", "401"), refused(copy.path(lab.file()), "---------", "test", "401"))) {
+            assertEquals(2, ended.status(), ended.all());
+            assertSays(ended, "TcpServer.java may not be read", "permissions");
+            assertTrue(!ended.all().contains("Exception"), ended.all());
+        }
+    }
+
+    @Test
+    void advice_on_another_file_leads_to_that_file() throws Exception {
+        var folder = Files.createDirectories(copy.root().resolve("bob's labs"));
+        Files.writeString(folder.resolve(lab.fileName()), lab.skeleton());
+        assertSays(copy.grader("test", "401", "bob's labs"), "type: ./jbang test-401 'bob'\\''s labs/TcpServer.java'", "./jbang hint 401 1 ");
+        copy.write(lab, text -> text);
+        copy.grader("test", "401", "labs/401-tcp-server");
+        assertSays(copy.grader("progress"), "7 of 7 steps");
+    }
+
+    @Test
+    void the_maven_project_names_the_jdk_that_compiles_it() throws Exception {
+        copy.grader("ide", "401");
+        var pom = Files.readString(copy.root().resolve("pom.xml"));
+        for (var property : Map.of("maven.compiler.executable", "javac", "jvm", "java").entrySet()) {
+            var program = Path.of(pom.replaceFirst("(?s).*<" + property.getKey() + ">(.*)</" + property.getKey() + ">.*", "$1"));
+            assertEquals(Path.of(Jvm.java()).resolveSibling(property.getValue()), program);
+        }
     }
 
     @Test

@@ -54,6 +54,16 @@ class WatchTest {
         }
     }
 
+    @Test
+    void it_ends_when_nobody_reads_what_it_prints() throws Exception {
+        try (var watch = Conversation.with(copy, copy.command("watch", "401"))) {
+            watch.expect("waiting for the next save");
+            watch.hangUp();
+            copy.write(lab, text -> text);
+            assertEquals(0, watch.process().waitFor());
+        }
+    }
+
     static boolean hasPseudoTerminals() {
         return Commands.onPath("script").isPresent();
     }

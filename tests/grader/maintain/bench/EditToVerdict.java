@@ -31,7 +31,7 @@ class EditToVerdict {
 
     public static void main(String[] args) throws Exception {
         if (args.length > 0) {
-            IO.println("Usage: jbang bench edit-to-verdict\nMeasures " + ROUNDS + " rounds in a copy of the workbook; needs Maven.");
+            IO.println("Usage: ./jbang bench edit-to-verdict\nMeasures " + ROUNDS + " rounds in a copy of the workbook; needs Maven.");
             return;
         }
         var copy = Files.createTempDirectory("edit-to-verdict").toRealPath();
@@ -100,7 +100,7 @@ class EditToVerdict {
     private Time maven() throws Exception {
         edit();
         long start = System.nanoTime();
-        run(root, "mvn", "-o", "-q", "test", "-Dtest=TcpServerTest");
+        run(root, "mvn", "-o", "-q", "test", "-Dtest=TcpServerTest", "-Dmaven.compiler.fork=false");   // this Maven runs on a JDK 25
         long whole = since(start);
         try (var reports = Files.newDirectoryStream(root.resolve(".workbook/target/surefire-reports"), "*.xml")) {
             long tests = 0;
