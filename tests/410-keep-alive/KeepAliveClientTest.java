@@ -1225,7 +1225,9 @@ class KeepAliveClientTest {
             text(got);
             Check.equal(1L, got.connectionId(), "connectionId() when 2 of 3"
                     + " idle connections are stale", likely);
-            Check.equal(1, client.stats().idle(), "stats().idle()",
+            Check.equal(1, client.stats().idle(), "stats().idle()", likely);
+            Check.equal(0, client.stats().inUse(), "stats().inUse(), which"
+                    + " counts open connections that are not idle",
                     "disconnect() those that are stale");
         }
 
@@ -1717,6 +1719,10 @@ class KeepAliveClientTest {
                     + " " + request.uri().getPath() + ", got " + e,
                     likely.isEmpty() ? "the request went to a connection that"
                             + " is in use or has ended" : likely);
+        } catch (IllegalBlockingModeException e) {
+            throw History.fail("expected a response to " + request.method()
+                    + " " + request.uri().getPath() + ", got " + e,
+                    "isStale() has left the channel in non-blocking mode");
         }
     }
 
