@@ -53,7 +53,7 @@ public final class KeepAliveClient implements AutoCloseable {
             throws IOException {
         need(calls >= 1, "calls", calls);
         Objects.requireNonNull(use, "use");
-        // tag::step1[] build an OkHttpClient with an EventListener that counts connectStart and connectionAcquired; make the calls, and use each response; report the counts, and what connectionPool() holds; at last, in every case, close what was leaked and evictAll()
+        // tag::step1[] build an OkHttpClient whose EventListener counts connectStart and connectionAcquired; make the calls; report these counts, and those of connectionPool(); finally close every response and evictAll()
         var starts = new AtomicInteger();
         var acquired = new AtomicInteger();
         var client = new okhttp3.OkHttpClient.Builder().eventListener(
