@@ -38,8 +38,9 @@ public class Clients {
         server.start();
         var root = "http://127.0.0.1:" + server.getAddress().getPort() + "/";
 
-        IO.println("%-30s %8s %12s %s".formatted("connections of 5 requests",
-                "OkHttp", "HttpClient", "HttpURLConnection"));
+        IO.println("%-26s %8s %11s %18s".formatted(
+                "connections of 5 requests", "OkHttp", "HttpClient",
+                "HttpURLConnection"));
         row("read to the end", root + 100, InputStream::readAllBytes);
         Use early = body -> {
             body.read();
@@ -56,7 +57,7 @@ public class Clients {
             throws Exception {
         var okhttp = new OkHttpClient();
         var jdk = HttpClient.newHttpClient();
-        IO.println("%-30s %8d %12d %8d".formatted(what,
+        IO.println("%-26s %8d %11d %18d".formatted(what,
                 count(use, () -> okhttp.newCall(new okhttp3.Request.Builder()
                         .url(uri).build()).execute().body().byteStream()),
                 count(use, () -> jdk.send(HttpRequest.newBuilder(

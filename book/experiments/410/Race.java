@@ -16,8 +16,8 @@ public class Race {
     }
 
     public static void main(String[] args) throws Exception {
-        IO.println("%-20s %-8s %-14s %s".formatted(
-                "client", "method", "server has seen", "the caller gets"));
+        IO.println("%-17s  %-10s  %s".formatted(
+                "client", "server saw", "caller gets"));
         for (var method : List.of("GET", "POST")) {
             try (var server = new Server()) {
                 var client = new OkHttpClient();
@@ -69,7 +69,7 @@ public class Race {
         } catch (IOException e) {
             result = e.getClass().getSimpleName() + ": " + e.getMessage();
         }
-        IO.println("%-20s %-8s %-14s  %s".formatted(name, method,
+        IO.println("%-17s  %-10s  %s".formatted(name,
                 server.seen.size() + " x " + method, result));
     }
 
