@@ -31,8 +31,7 @@ public final class KeepAliveClient implements AutoCloseable {
     private final Set<Connection> open = new HashSet<>();   // idle ones, too
     private final Deque<Connection> idle = new ArrayDeque<>();
     private boolean closed;
-    private long connects;
-    private long evicted;
+    private long connects, evicted;
 
     /** A client without connections: {@link #send} opens them. */
     public KeepAliveClient(Options options) {
@@ -474,7 +473,7 @@ public final class KeepAliveClient implements AutoCloseable {
         if (!closed) {
             closed = true;
             idle.clear();
-            hosts.values().forEach(host -> host.permits.release(WAKE_ALL));
+            hosts.values().forEach(host -> host.permits.release(1 << 30));
             List.copyOf(open).forEach(this::disconnect);
         }
     }
@@ -548,8 +547,6 @@ public final class KeepAliveClient implements AutoCloseable {
 
     private static final int MAX_HEAD = 32 * 1024;   // bytes; also of trailers
     private static final int MAX_CHUNK_LINE = 4 * 1024;
-    private static final int CONNECT_MILLIS = 2000;
-    private static final int WAKE_ALL = 1 << 30;
     private static final Pattern TOKEN =
             Pattern.compile("[!#$%&'*+.^_`|~0-9A-Za-z-]+");
 
@@ -578,7 +575,7 @@ public final class KeepAliveClient implements AutoCloseable {
         void connect() throws IOException {
             var socket = channel.socket();
             socket.connect(new InetSocketAddress(
-                    host.uri.getHost(), port(host.uri)), CONNECT_MILLIS);
+                    host.uri.getHost(), port(host.uri)), 2000);   // ms
             socket.setTcpNoDelay(true);
             in = new BufferedInputStream(socket.getInputStream());
         }
@@ -618,7 +615,7 @@ public final class KeepAliveClient implements AutoCloseable {
     /**
      * What to send.
      *
-     * @param method  in upper case as a rule; CONNECT is not supported
+     * @param method  in upper case as a rule; not CONNECT
      * @param uri     with the scheme http, and without user information
      * @param headers in this order. Host, Content-Length and Transfer-Encoding
      *                are for the client to set, and not allowed here
@@ -630,8 +627,7 @@ public final class KeepAliveClient implements AutoCloseable {
             Objects.requireNonNull(body, "body");
             headers = List.copyOf(headers);
             uri = URI.create(uri.toASCIIString());
-            need(TOKEN.matcher(method).matches()
-                    && !method.equals("CONNECT"), "method", method);
+            need(TOKEN.matcher(method).matches(), "method", method);
             need("http".equalsIgnoreCase(uri.getScheme())
                     && uri.getHost() != null && uri.getRawUserInfo() == null,
                     "uri", uri);
@@ -1002,16 +998,20 @@ public final class KeepAliveClient implements AutoCloseable {
         try (var client = new KeepAliveClient(Options.defaults()
                 .withMaxConnectionsPerHost(2)
                 .withAcquireTimeout(Duration.ofMillis(50)))) {
+            var words = String.join(" ", args);
+            boolean help = words.matches("(--)?help");
             if (args.length == 0) {
                 demo(client);
-            } else if (String.join(" ", args).matches(
-                    "get http://\\S+( --times \\d{1,6})?")) {
+            } else if (words.matches("get http://\\S+( --times \\d{1,6})?")) {
                 int times = args.length < 3 ? 1 : Integer.parseInt(args[3]);
                 IntStream.range(0, times).forEach(i -> IO.println(
                         send(client, "GET", URI.create(args[1]))));
-                IO.println(client.stats());
             } else {
-                IO.println("lab-410: the demo; lab-410 get URL [--times N]");
+                (help ? System.out : System.err).println((help ? ""
+                        : "not understood: " + words + "\n") + """
+                        lab-410                      the demo, step by step
+                        lab-410 get URL [--times N]  one request or more""");
+                System.exit(help ? 0 : 2);
             }
         }
     }
@@ -1043,8 +1043,7 @@ public final class KeepAliveClient implements AutoCloseable {
         });
         http.start();
         try (AutoCloseable _ = () -> http.stop(0)) {
-            int port = http.getAddress().getPort();
-            var nine = URI.create("http://127.0.0.1:" + port + "/9");
+            var nine = URI.create("http:/" + http.getAddress() + "/9");
             for (var use : BodyUse.values()) {
                 show(1, "OkHttp, 5 calls, " + use, "connections: "
                         + observeOkHttp(nine, 5, use).connectStarts(), "");
@@ -1077,14 +1076,16 @@ public final class KeepAliveClient implements AutoCloseable {
 
     private static void next(String todo) {
         int step = todo.charAt("TODO step ".length()) - '0';
-        IO.println("""
-
-                next: step %d, %s
-                  %s
-                  check  %4$s test-410
-                  hint   %4$s hint 410""".formatted(step, STEPS.get(step - 1),
-                todo, System.getenv().getOrDefault("WORKBOOK_JBANG", "jbang")));
-        System.out.flush();
-        Runtime.getRuntime().halt(0);
+        var env = System.getenv();
+        boolean isHere = env.containsKey("WORKBOOK_JBANG")
+                || Files.exists(Path.of("jbang-catalog.json"));
+        var file = isHere ? env.getOrDefault("WORKBOOK_FILE", "")
+                : "PATH/TO/KeepAliveClient.java";
+        var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
+        IO.println("\nnext: step " + step + ", " + STEPS.get(step - 1) + "\n  "
+                + todo + (isHere ? "" : "\n  in a clone of the workbook:")
+                + ("\n  check  " + jbang + " test-410 " + file).stripTrailing()
+                + "\n  hint   " + jbang + " hint 410 " + step);
+        System.exit(0);
     }
 }

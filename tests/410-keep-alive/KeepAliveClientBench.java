@@ -20,10 +20,10 @@ import okhttp3.OkHttpClient;
 public final class KeepAliveClientBench {
 
     private static final String USAGE = """
-            jbang bench 410                beside OkHttp, HttpClient and sockets
+            ./jbang bench 410                beside OkHttp, HttpClient and sockets
                 --rounds N                 measured rounds (5)
                 --seconds N                length of one measurement (2)
-            jbang bench 410 --help         this text""";
+            ./jbang bench 410 --help         this text""";
 
     private static final String CONFIG = """
             daemon off;
