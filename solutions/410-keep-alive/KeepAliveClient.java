@@ -417,8 +417,10 @@ public final class KeepAliveClient implements AutoCloseable {
      * waits for, and the thread stays interrupted.
      *
      * @throws SocketTimeoutException if all connections stay in use for
-     *         acquireTimeout, or if nothing comes for readTimeout
+     *         acquireTimeout, if connecting takes 2 seconds, or if nothing
+     *         comes for readTimeout
      * @throws ProtocolException if the response is invalid
+     * @throws IllegalArgumentException if the port exceeds 65535
      * @throws IOException if the connection fails, or with the message
      *         "closed" after {@link #close}
      */
@@ -508,6 +510,7 @@ public final class KeepAliveClient implements AutoCloseable {
     private Response exchange(Connection connection, Request request)
             throws IOException {
         boolean reused = connection.in != null;
+        boolean done = false;
         connection.answered = false;
         try {
             if (!reused) {
@@ -518,10 +521,14 @@ public final class KeepAliveClient implements AutoCloseable {
             var response = new Response(this, connection, request, reused);
             reuses.add(reused ? 1 : 0);
             releaseIfOver(response);
+            done = true;
             return response;
         } catch (IOException e) {
-            disconnect(connection);
             throw toldFor(connection, e);
+        } finally {
+            if (!done) {
+                disconnect(connection);
+            }
         }
     }
     // end::exchange[]
@@ -532,10 +539,14 @@ public final class KeepAliveClient implements AutoCloseable {
         if (closed) {
             return new IOException("closed", failure);
         }
-        return !(failure instanceof SocketTimeoutException) ? failure
-                : new SocketTimeoutException("nothing from %s within %d ms"
-                        .formatted(connection.host.key,
-                                options.readTimeout().toMillis()));
+        if (!(failure instanceof SocketTimeoutException)) {
+            return failure;
+        }
+        boolean connected = connection.in != null;
+        return new SocketTimeoutException("%s %s within %d ms".formatted(
+                connected ? "nothing from" : "cannot connect to",
+                connection.host.key, connected
+                        ? options.readTimeout().toMillis() : CONNECT_MILLIS));
     }
 
     private SocketTimeoutException noPermit(Host host) {
@@ -547,6 +558,7 @@ public final class KeepAliveClient implements AutoCloseable {
 
     private static final int MAX_HEAD = 32 * 1024;   // bytes; also of trailers
     private static final int MAX_CHUNK_LINE = 4 * 1024;
+    private static final int CONNECT_MILLIS = 2000;
     private static final Pattern TOKEN =
             Pattern.compile("[!#$%&'*+.^_`|~0-9A-Za-z-]+");
 
@@ -575,7 +587,7 @@ public final class KeepAliveClient implements AutoCloseable {
         void connect() throws IOException {
             var socket = channel.socket();
             socket.connect(new InetSocketAddress(
-                    host.uri.getHost(), port(host.uri)), 2000);   // ms
+                    host.uri.getHost(), port(host.uri)), CONNECT_MILLIS);
             socket.setTcpNoDelay(true);
             in = new BufferedInputStream(socket.getInputStream());
         }

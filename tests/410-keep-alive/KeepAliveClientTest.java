@@ -47,7 +47,8 @@ class KeepAliveClientTest {
 
     @Step(value = 1, title = "Count OkHttp's connections",
             leak = "responses that were leaked are closed only after the counts"
-                    + " were taken, in finally; then evictAll()")
+                    + " were taken, in finally, so also when a later call has"
+                    + " failed; then evictAll()")
     class Count_OkHttp_s_connections {
 
         @Test
@@ -101,11 +102,15 @@ class KeepAliveClientTest {
         @Test
         void a_call_that_fails_throws_and_leaves_nothing_open()
                 throws IOException {
-            // rejects: a failure that is counted and forgotten
+            // rejects: a failure that is counted and forgotten; a cleanup
+            // after a success only
             for (var use : KeepAliveClient.BodyUse.values()) {
-                Check.fails(IOException.class, () -> observe("/fails", 2, use),
-                        "observeOkHttp() at a server that closes without a"
-                                + " response", "let the IOException pass");
+                for (var path : List.of("/fails", "/works-once")) {
+                    Check.fails(IOException.class,
+                            () -> observe(path, 2, use), "observeOkHttp() at a"
+                            + " server that closes without a response",
+                            "let the IOException pass");
+                }
             }
         }
 
@@ -168,17 +173,24 @@ class KeepAliveClientTest {
             Logger.getLogger(MockWebServer.class.getName()).setLevel(Level.OFF);
             var server = new MockWebServer();
             var over = new CountDownLatch(1);
+            var served = new AtomicInteger();
             server.setServerSocketFactory(new NoDelay());
             server.setDispatcher(new Dispatcher() {
                 @Override
                 public MockResponse dispatch(RecordedRequest request) {
                     var response = new MockResponse.Builder();
-                    return (switch (request.getTarget()) {
-                        case "/late" -> response.body(new LateBody(over));
-                        case "/fails" -> response.onResponseStart(
+                    var path = request.getTarget();
+                    int nth = served.incrementAndGet();
+                    if (path.equals("/late")) {
+                        response.body(new LateBody(over));
+                    } else if (path.equals("/fails")
+                            || path.equals("/works-once") && nth > 1) {
+                        response.onResponseStart(
                                 new SocketEffect.CloseSocket());
-                        default -> response.body("b".repeat(100));
-                    }).build();
+                    } else {
+                        response.body("b".repeat(100));
+                    }
+                    return response.build();
                 }
             });
             closeLater(server).start(LOOPBACK, 0);
@@ -401,12 +413,16 @@ class KeepAliveClientTest {
 
         @Test
         void a_length_of_more_than_4_GiB_is_kept() throws IOException {
-            // rejects: an int that counts
-            var body = body(Raw.of("hello, world"),
-                    "Content-Length: 4294967301");
-            reads("hello, wor", () -> latin1(body.readNBytes(10)),
-                    "10 bytes of a body of 2^32 + 5 bytes",
-                    "count in a long, and do not cast the length to int");
+            // rejects: an int that counts; a limit for the number of digits
+            for (var length : List.of("4294967301", "9223372036854775807",
+                    "00000000000000000004294967301")) {
+                var raw = Raw.of("hello, world");
+                reads("hello, wor", () -> latin1(body(raw,
+                        "Content-Length: " + length).readNBytes(10)),
+                        "10 bytes of a body of " + length + " bytes", "count in"
+                                + " a long, do not cast the length to int, and"
+                                + " accept zeros before it");
+            }
         }
 
         @Test
@@ -624,20 +640,31 @@ class KeepAliveClientTest {
 
         @Test
         void three_requests_use_one_connection() throws Exception {
-            // rejects: connections that are closed, or never come back
+            // rejects: connections that are closed, or never come back; a
+            // response without a body that must be read or closed; a failure
+            // of the request taken for a failure of the connection
             for (var response : List.of(HELLO,
+                    response("Content-Length: 5\r\nConnection: keep-alive"
+                            + "\r\nKeep-Alive: timeout=5", "hello"),
+                    HELLO.replace("200 OK", "404 Not Found"),
+                    HELLO.replace("200 OK", "500 Internal Server Error"),
                     response("Transfer-Encoding: chunked", CHUNKS),
                     "HTTP/1.1 204 No Content\r\n\r\n",
+                    "HTTP/1.1 304 Not Modified\r\n\r\n",
                     "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
                     "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-                    response("Content-Length: 7", ""))) {
-                var method = response.contains(": 7") ? "HEAD" : "GET";
+                    response("X-Asked: HEAD\r\nContent-Length: 7", ""),
+                    response("X-Asked: HEAD", ""))) {
+                var method = response.contains("HEAD") ? "HEAD" : "GET";
                 var server = Server.start(it -> it.send(response));
                 var client = client();
                 for (int i = 1; i <= 3; i++) {
                     var got = send(client, request(method, server.uri("/" + i)),
                             "");
-                    text(got);
+                    if (response.endsWith("hello") || response.equals(
+                            response("Transfer-Encoding: chunked", CHUNKS))) {
+                        text(got);   // the others have no body to read
+                    }
                     Check.equal(1L, got.connectionId(), "connectionId() of"
                             + " response " + i + " to " + method + ", "
                             + shown(response),
@@ -907,6 +934,12 @@ class KeepAliveClientTest {
             var got = send(client, get(server.uri("/4")), "");
             Check.equal(3L, got.connectionId(), "connectionId() of a request"
                     + " after a minute", likely);
+            text(got);
+            var reused = send(client, get(server.uri("/5")), "");
+            clock.advance(Duration.ofMinutes(1));
+            text(reused);
+            Check.equal(0, client.evictExpired(), "evictExpired() after a"
+                    + " minute in use", likely);
         }
 
         @Test
@@ -1094,10 +1127,11 @@ class KeepAliveClientTest {
                     }
                 });
                 var client = client(options().withDrainTime(
-                        Duration.ofMillis(20)));
+                        Duration.ofMillis(20)).withNanoClock(new FakeClock()));
                 var got = send(client, get(server.uri("/")), "");
                 var likely = drips ? "drainTime limits all reads together:"
-                        + " compute what is left of it before each read"
+                        + " compute what is left of it before each read, by"
+                        + " System.nanoTime()"
                         : "limit the read by waitAtMost(), or it waits for"
                                 + " readTimeout";
                 closeOf(got, likely);
@@ -1183,9 +1217,10 @@ class KeepAliveClientTest {
             var client = client();
             text(send(client, get(server.uri("/1")), ""));
             server.connections.getFirst().end(End.RST);
+            server.connections.getFirst().awaitReset();
             var likely = "after a reset the read throws an IOException: the"
                     + " connection is stale";
-            var got = send(client, get(server.uri("/2")), likely);
+            var got = send(client, post(server.uri("/2")), likely);
             Check.equal("hello", text(got), "the body", likely);
             Check.equal(2L, got.connectionId(), "connectionId()", likely);
         }
@@ -1324,6 +1359,8 @@ class KeepAliveClientTest {
                     + " without a response each time", likely);
             Check.equal(List.of("GET /1", "GET /2", "GET /2"),
                     server.requests(), "the requests", likely);
+            Check.equal(1L, client.stats().retries(), "stats().retries()",
+                    "count a retry that fails, too");
         }
 
         @Test
@@ -1435,7 +1472,8 @@ class KeepAliveClientTest {
                 Check.that(!calls.getLast().outcome().isDone(), "request " + i
                         + " to wait while the only connection is in use, but"
                         + " send() has ended", "acquirePermit() waits for a"
-                        + " permit, for acquireTimeout at most");
+                        + " permit, for acquireTimeout at most, and a response"
+                        + " keeps its permit until it is over");
             }
             Check.equal(List.of("GET /0"), server.requests(), "the requests"
                     + " while the only connection is in use",
@@ -1450,6 +1488,32 @@ class KeepAliveClientTest {
                     server.requests(), "the requests in their order",
                     "host.permits is fair, unless you call tryAcquire() without"
                             + " a time");
+        }
+
+        @Test
+        void a_new_request_does_not_overtake_a_waiting_one() throws Exception {
+            // rejects: tryAcquire() without a time, which is not fair; 20
+            // rounds, because it overtakes only if it is fast enough
+            var server = Server.start(it -> it.send(HELLO));
+            var client = client(options().withMaxConnectionsPerHost(1));
+            var waiting = KeepAliveClient.Request.get(server.uri("/waiting"));
+            var late = KeepAliveClient.Request.get(server.uri("/new"));
+            var held = client.send(late);
+            for (int i = 1; i <= 20; i++) {
+                var call = PendingCall.start(
+                        () -> text(client.send(waiting).body()));
+                call.awaitWaiting();
+                take(held.body(), 5);   // its permit is free now
+                held = client.send(late);
+                var likely = "the new request took the permit that the waiting"
+                        + " one should have: host.permits is fair, unless you"
+                        + " call tryAcquire() without a time";
+                Await.value(call.outcome(), "that the waiting request is sent",
+                        likely);
+                Check.equal(List.of("GET /waiting", "GET /new"),
+                        server.requests().subList(2 * i - 1, 2 * i + 1),
+                        "the requests of round " + i, likely);
+            }
         }
 
         @Test
@@ -1552,6 +1616,13 @@ class KeepAliveClientTest {
             for (int i = 1; i <= 2; i++) {
                 failsQuickly(client, get(nobody), likely);
             }
+            var noPort = URI.create("http://127.0.0.1:70000/");
+            for (int i = 1; i <= 2; i++) {
+                Check.fails(IllegalArgumentException.class, () -> client.send(
+                        get(noPort)), "request " + i + " to port 70000", likely
+                        + ", not only after an IOException");
+            }
+            Check.equal(0, client.stats().inUse(), "stats().inUse()", "");
         }
 
         @Test
@@ -1742,7 +1813,9 @@ class KeepAliveClientTest {
         } catch (IllegalBlockingModeException e) {
             throw History.fail("expected a response to " + request.method()
                     + " " + request.uri().getPath() + ", got " + e,
-                    "isStale() has left the channel in non-blocking mode");
+                    "isStale() has left the channel in non-blocking mode; if"
+                            + " its read threw, the server has reset the"
+                            + " connection, which is stale then");
         }
     }
 
@@ -1771,6 +1844,11 @@ class KeepAliveClientTest {
     private static String text(KeepAliveClient.Response response) {
         try {
             return text(response.body());
+        } catch (ClosedChannelException | SocketException e) {
+            throw History.fail("expected the whole body of the response on"
+                    + " connection " + response.connectionId() + ", got " + e,
+                    "the connection was closed before the body was over, or"
+                    + " releaseIfOver() asked connection.in after the release");
         } catch (IOException e) {
             throw History.fail("expected the whole body of the response on"
                     + " connection " + response.connectionId() + ", got " + e,
@@ -2094,6 +2172,20 @@ class KeepAliveClientTest {
             // with a limit above 0, close() waits until the FIN has arrived
             socket.setSoLinger(true, end == End.RST ? 0 : 5);
             socket.close();
+        }
+
+        /** Until the client's kernel knows of it, where that can be seen. */
+        void awaitReset() throws InterruptedException {
+            var sockets = Pattern.compile("(?m)^ *\\d+: \\w+:%04X \\w+:%04X 01"
+                    .formatted(socket.getPort(), server.port()));
+            Await.until(() -> Stream.of("/proc/net/tcp", "/proc/net/tcp6")
+                    .map(Path::of).filter(Files::exists).noneMatch(table -> {
+                try {
+                    return sockets.matcher(Files.readString(table)).find();
+                } catch (IOException e) {
+                    throw new UncheckedIOException(e);
+                }
+            }), "that the client's socket is reset", "");
         }
 
         private void note(String what) {
