@@ -38,7 +38,11 @@ public final class TestLifecycle implements InvocationInterceptor {
         return resource;
     }
 
-    /** The same. @param account what the resource says of itself, to be shown where something is left when it is closed */
+    /**
+     * The same.
+     *
+     * @param account what the resource says of itself, to be shown where something is left when it is closed
+     */
     public static <T extends AutoCloseable> T closeLater(T resource, Function<T, String> account) {
         running().account(() -> account.apply(resource));
         return closeLater(resource);
