@@ -80,7 +80,8 @@ public final class KeepAliveClientBench {
         var nginx = nginx(dir, port);
         try {
             awaitServer(port);
-            IO.println("%d rounds of %d s for each, after one to warm up; nginx and the client share %d processors\n".formatted(
+            IO.println(("%d rounds of %d s for each, after one to warm up;"
+                    + " nginx and the client share %d processors\n").formatted(
                     rounds, seconds, Runtime.getRuntime().availableProcessors()));
             compare(port, rounds, seconds);
         } finally {

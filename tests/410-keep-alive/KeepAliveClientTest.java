@@ -28,6 +28,8 @@ import mockwebserver3.MockResponseBody;
 import mockwebserver3.MockWebServer;
 import mockwebserver3.RecordedRequest;
 import mockwebserver3.SocketEffect;
+import okhttp3.OkHttpClient;
+import okhttp3.Request;
 import okio.BufferedSink;
 import org.junit.jupiter.api.Test;
 
@@ -44,6 +46,25 @@ class KeepAliveClientTest {
     private static final String CHUNKS = "5;x=y\r\nhello\r\n6\r\n world\r\n"
             + "0\r\nExpires: never\r\n\r\n";
     private static final String NEXT = "HTTP/1.1 200 OK\r\n";
+
+    /** One call by OkHttp: what it needs is loaded before the tests begin. */
+    public static final class WarmUp implements Runnable {
+
+        @Override
+        public void run() {
+            Logger.getLogger(MockWebServer.class.getName()).setLevel(Level.OFF);
+            try (var server = new MockWebServer()) {
+                server.enqueue(new MockResponse.Builder().body("warm").build());
+                server.start(LOOPBACK, 0);
+                var client = new OkHttpClient();
+                client.newCall(new Request.Builder().url("http://127.0.0.1:"
+                        + server.getPort()).build()).execute().close();
+                client.connectionPool().evictAll();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
 
     @Step(value = 1, title = "Count OkHttp's connections",
             leak = "responses that were leaked are closed only after the counts"
