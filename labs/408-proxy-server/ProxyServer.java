@@ -230,8 +230,7 @@ public final class ProxyServer implements AutoCloseable {
      */
     private void fail(Client client, IOException failure) {
         // TODO step 6: abort() the client if its response hasBegun; else refuse() it with an HttpStatusException
-        if (failure instanceof HttpStatusException told) { client.refuse(told);
-        }
+        if (failure instanceof HttpStatusException told) client.refuse(told);
     }
 
     /**
@@ -329,8 +328,8 @@ public final class ProxyServer implements AutoCloseable {
      *
      * @param bind  where to listen; port 0 takes any free port
      * @param allow decides where the proxy connects to, before the name is
-     *              looked up; called on the threads of the clients, may block;
-     *              what it throws counts as false
+     *              looked up; called on the threads of the clients; it may
+     *              block, and close the proxy; what it throws counts as false
      * @throws BindException if the port is taken; no socket stays open
      */
     public static ProxyServer startForward(InetSocketAddress bind,
@@ -377,8 +376,8 @@ public final class ProxyServer implements AutoCloseable {
         live.forEach(Client::abort);
         executor.shutdownNow();
         executor.awaitTermination(5, TimeUnit.SECONDS);
-        idle.forEach(Connection::close);
         LockSupport.unpark(reaper);
+        reaper.join(LINGER);
         return !hasCut;
     }
 
@@ -466,7 +465,6 @@ public final class ProxyServer implements AutoCloseable {
         return forwardTo(to, client, request.with(path, host), framing);
     }
 
-
     private boolean forwardTo(Authority to, Client client, RequestHead request,
             Framing framing) throws IOException {
         requests.increment();
@@ -495,8 +493,7 @@ public final class ProxyServer implements AutoCloseable {
     }
 
     private Connection connect(Client client, Authority to) throws IOException {
-        var upstream = new Connection(to,
-                connector.connect(to).socket());
+        var upstream = new Connection(to, connector.connect(to).socket());
         upstreamConnects.increment();
         client.upstream = Optional.of(upstream);
         return upstream;
@@ -542,6 +539,7 @@ public final class ProxyServer implements AutoCloseable {
                     .forEach(Connection::close);
             LockSupport.parkNanos(20_000_000);
         }
+        idle.forEach(Connection::close);
     }
 
     private boolean isOver(long since, Duration limit) {
@@ -576,7 +574,8 @@ public final class ProxyServer implements AutoCloseable {
         try {
             var head = readHead(in);
             var start = STATUS_LINE.matcher(head.start());
-            check(start.matches() && !start.group(2).equals("101"), 502, "");
+            check(start.matches() && !start.group(2).equals("101"), 502,
+                    "no valid status line");
             int status = Integer.parseInt(start.group(2));
             var framing = requestFraming(new RequestHead(
                     request.method(), "/", start.group(1), head.fields()));
@@ -586,7 +585,8 @@ public final class ProxyServer implements AutoCloseable {
             } else if (framing instanceof Framing.None) {
                 framing = new Framing.UntilClose();
             }
-            return new ResponseHead(start.group(1), status, head.start(),
+            return new ResponseHead(start.group(1), status,
+                    Objects.requireNonNullElse(start.group(3), " "),
                     head.fields(), framing);
         } catch (HttpStatusException e) {   // it is not the client's fault
             throw new ProtocolException("an invalid response");
@@ -783,8 +783,9 @@ public final class ProxyServer implements AutoCloseable {
             in.mark(1);
             try {
                 boolean came = !closing && in.read() != -1;
-                waits = false;
                 in.reset();
+                waits = false;
+                lastByte = now();
                 return came ? Optional.of(readRequest(in)) : Optional.empty();
             } catch (EOFException | SocketException e) {
                 check(waits, 400, "the request is not complete");
@@ -962,8 +963,8 @@ public final class ProxyServer implements AutoCloseable {
                 fields.add(new Header("Connection", "close"));
             }
             client.hasBegun = !interim;
-            writeHead(client.out, "HTTP/1.1" + head.start().substring(8),
-                    fields, framing);
+            writeHead(client.out, "HTTP/1.1 " + head.status()
+                    + head.reason(), fields, framing);
             if (interim || upstream.in.available() == 0) {
                 client.out.flush();   // otherwise the body comes at once
             }
@@ -1018,7 +1019,7 @@ public final class ProxyServer implements AutoCloseable {
     }
 
     /** The head of a response; {@code framing} is that of its body. */
-    record ResponseHead(String version, int status, String start,
+    record ResponseHead(String version, int status, String reason,
             List<Header> headers, Framing framing) {}
 
     /** How the end of a body is found. */
@@ -1203,8 +1204,6 @@ public final class ProxyServer implements AutoCloseable {
     private static final InetAddress HERE = InetAddress.getLoopbackAddress();
     private static final InetSocketAddress ANY = new InetSocketAddress(HERE, 0);
     private static final Options DEFAULTS = Options.defaults();
-    private static final ExecutorService ORIGINS =
-            Executors.newVirtualThreadPerTaskExecutor();
     private static volatile int scene = 1;
 
     /** No argument: the demo; {@code help} names the other commands. */
@@ -1258,59 +1257,63 @@ public final class ProxyServer implements AutoCloseable {
 
     private static void demo() throws Exception {
         IO.println("lab 408  Proxy server\n");
-        var sent = List.of(new Header("Host", "zoo.test"),
-                new Header("Connection", "X-Secret"), new Header("TE", "gzip"),
-                new Header("X-Secret", "1"), new Header("Accept", "*/*"));
-        show("a request's fields", "Host Accept X-F.*", ANY, proxy ->
-                addForwardingFields(removeHopByHop(sent), HERE, "HTTP/1.1")
-                        .stream().map(Header::name)
-                        .collect(Collectors.joining(" ")));
         var web = origin((in, out) -> {
             while (true) {
-                var seen = values(readHead(in).fields(), "X-Forwarded-For")
+                var client = values(readHead(in).fields(), "X-Forwarded-For")
                         .getFirst();
                 out.write(latin1("HTTP/1.1 200 OK\r\nContent-Length: "
-                        + seen.length() + "\r\n\r\n" + seen));
+                        + client.length() + "\r\n\r\n" + client));
             }
         });
-        show("two framing fields", "400 .*0 .*", web, proxy ->
-                ask(proxy, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n"
-                        + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
-                        + ", " + proxy.stats().requests() + " forwarded");
-        show("GET, origin's view", "200 OK 127.*", web, ProxyServer::get);
         var echo = origin((in, out) -> in.transferTo(out));
-        show("CONNECT, hello", "200 .* hello, 403 .*", echo, reverse -> {
-            try (var proxy = startForward(ANY, to -> to.port() != 443,
-                    DEFAULTS)) {
-                return ask(proxy, "CONNECT " + shown(echo)
-                        + " HTTP/1.1\r\nHost: a\r\n\r\nhello") + ", "
-                        + ask(proxy, "CONNECT intranet.test:443 HTTP/1.1\r\n"
-                                + "Host: a\r\n\r\n");
-            }
-        });
         var isRead = new CountDownLatch(1);
-        show("chunk by chunk", "one read, then two", origin((in, out) -> {
+        var slow = origin((in, out) -> {
             readHead(in);
             out.write(latin1("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"
                     + "\r\n\r\n3\r\none\r\n"));
             isRead.await();
             out.write(latin1("3\r\ntwo\r\n0\r\n\r\n"));
-        }), proxy -> {
-            try (var body = URI.create("http://" + shown(proxy.localAddress()))
-                    .toURL().openStream()) {
-                var first = new String(body.readNBytes(3));
-                isRead.countDown();
-                return first + " read, then " + new String(body.readAllBytes());
-            }
         });
-        show("origin is silent", "504 .*", origin((in, out) ->
-                Thread.sleep(9000)), ProxyServer::get);
-        show("20 requests", "1 .*", web, proxy -> {
-            for (int i = 0; i < 20; i++) {
-                get(proxy);
-            }
-            return proxy.stats().upstreamConnects() + " upstream connection(s)";
-        });
+        var silent = origin((in, out) -> Thread.sleep(9000));
+        var sent = List.of(new Header("Host", "zoo.test"),
+                new Header("Connection", "X-Secret"), new Header("TE", "gzip"),
+                new Header("X-Secret", "1"), new Header("Accept", "*/*"));
+        try (var toWeb = startReverse(ANY, web, DEFAULTS);
+             var tunnels = startForward(ANY,
+                     to -> to.port() == echo.getPort(), DEFAULTS);
+             var toSlow = startReverse(ANY, slow, DEFAULTS);
+             var toSilent = startReverse(ANY, silent, DEFAULTS
+                     .withResponseTimeout(Duration.ofMillis(300)))) {
+            show("fields upstream", "Host Accept X-F.*", () ->
+                    addForwardingFields(removeHopByHop(sent), HERE, "HTTP/1.1")
+                            .stream().map(Header::name)
+                            .collect(Collectors.joining(" ")));
+            show("framed twice", "400 .* 0", () -> ask(toWeb,
+                    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n"
+                    + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+                    + ", forwarded: " + toWeb.stats().requests());
+            show("GET / from", "200 OK 127.*", () -> get(toWeb));
+            show("CONNECT, hello", "200 .* hello, 403 .*", () -> ask(tunnels,
+                    "CONNECT " + shown(echo) + " HTTP/1.1\r\nHost: a\r\n\r\n"
+                    + "hello") + ", " + ask(tunnels,
+                    "CONNECT intra.test:443 HTTP/1.1\r\nHost: a\r\n\r\n"));
+            show("chunk by chunk", "one, then two", () -> {
+                try (var body = URI.create("http://" + shown(
+                        toSlow.localAddress())).toURL().openStream()) {
+                    var first = new String(body.readNBytes(3));
+                    isRead.countDown();
+                    return first + ", then " + new String(body.readAllBytes());
+                }
+            });
+            show("a silent origin", "504 .*", () -> get(toSilent));
+            show("20 requests", "1 .*", () -> {
+                for (int i = 0; i < 20; i++) {
+                    get(toWeb);
+                }
+                return toWeb.stats().upstreamConnects()
+                        + " upstream connection(s)";
+            });
+        }
         IO.println("\nall seven steps work");
     }
 
@@ -1318,16 +1321,14 @@ public final class ProxyServer implements AutoCloseable {
         void serve(InputStream in, OutputStream out) throws Exception;
     }
 
-    private interface Scene {
-        String play(ProxyServer proxy) throws Exception;
-    }
-
+    /** Serves each connection on a thread of its own while the demo runs. */
     private static InetSocketAddress origin(Origin origin) throws IOException {
         var listening = new ServerSocket(0, 50, HERE);
-        ORIGINS.submit(() -> {
+        var threads = Executors.newVirtualThreadPerTaskExecutor();
+        threads.submit(() -> {
             while (true) {
                 var socket = listening.accept();
-                ORIGINS.submit(() -> {
+                threads.submit(() -> {
                     try (socket) {
                         origin.serve(socket.getInputStream(),
                                 socket.getOutputStream());
@@ -1340,16 +1341,15 @@ public final class ProxyServer implements AutoCloseable {
     }
 
     private static void show(String what, String expected,
-            InetSocketAddress upstream, Scene play) throws Exception {
+            Callable<String> play) throws Exception {
         var seen = "";
-        try (var proxy = startReverse(ANY, upstream,
-                DEFAULTS.withResponseTimeout(Duration.ofMillis(500)))) {
-            seen = play.play(proxy);
+        try {
+            seen = play.call();
         } catch (IOException e) {
             seen = e.getMessage();
         }
         boolean good = seen.matches(expected);
-        IO.println("  %d  %-19s %s%s".formatted(scene, what, seen,
+        IO.println("  %d  %-16s %s%s".formatted(scene, what, seen,
                 good ? "" : "   <- step " + scene));
         if (!good) {
             next(scene, "search ProxyServer.java for TODO step " + scene);
@@ -1375,7 +1375,7 @@ public final class ProxyServer implements AutoCloseable {
     }
 
     private static String shown(InetSocketAddress address) {
-        return address.getHostString() + ":" + address.getPort();
+        return address.getAddress().getHostAddress() + ":" + address.getPort();
     }
 
     /** On any thread. The TODO of a step whose scene is to come can wait. */
