@@ -609,6 +609,9 @@ public final class ProxyServer implements AutoCloseable {
             client.lingeringClose();
         } catch (IOException e) {
             fail(client, e);
+        } catch (RuntimeException | Error bug) {   // told before client sees it
+            var thread = Thread.currentThread();
+            thread.getUncaughtExceptionHandler().uncaughtException(thread, bug);
         } finally {
             client.end();
             live.remove(client);
@@ -1404,14 +1407,15 @@ public final class ProxyServer implements AutoCloseable {
             scene = STEPS.size();
             serve(verb);
         } else {
-            IO.println("""
+            usage("""
                     lab-408        the demo, step by step
                     lab-408 serve [HOST:]PORT --upstream HOST:PORT
                                    a reverse proxy
                     lab-408 forward [HOST:]PORT --allow HOST:PORT,...
                                    a forward proxy, CONNECT included
                     lab-408 help   this text
-                    A proxy runs until Ctrl-C or the end of standard input.""");
+                    A proxy runs until Ctrl-C or the end of standard input.""",
+                    args);
         }
     }
 
@@ -1578,15 +1582,37 @@ public final class ProxyServer implements AutoCloseable {
     }
 
     private static synchronized void next(int step, String where) {
-        var jbang = System.getenv().getOrDefault("WORKBOOK_JBANG", "jbang");
         IO.println("""
 
                 next: step %d, %s
                   %s
-                  check  %s test-408
-                  hint   %s hint 408""".formatted(
-                step, STEPS.get(step - 1), where, jbang, jbang));
+                  %s""".formatted(
+                step, STEPS.get(step - 1), where, commands(step)));
         System.out.flush();
         Runtime.getRuntime().halt(0);
+    }
+
+    /** What to type next; the workbook's launcher says how. */
+    private static String commands(int step) {
+        var env = System.getenv();
+        boolean isHere = env.containsKey("WORKBOOK_JBANG")
+                || Files.exists(Path.of("jbang-catalog.json"));
+        var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
+        var file = isHere ? env.getOrDefault("WORKBOOK_FILE", "")
+                : "PATH/TO/ProxyServer.java";
+        return (isHere ? "" : "in a clone of the workbook:\n  ")
+                + "check  %s test-408 %s".formatted(jbang, file).strip()
+                + "\n  hint   %s hint 408 %d".formatted(jbang, step);
+    }
+
+    /** What was typed is wrong, unless it was help. */
+    private static void usage(String text, String... typed) {
+        var words = String.join(" ", typed);
+        if (words.matches("-h|(--)?help")) {
+            IO.println(text);
+            return;
+        }
+        System.err.println("not understood: " + words + "\n" + text);
+        System.exit(2);
     }
 }

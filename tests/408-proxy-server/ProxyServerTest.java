@@ -48,6 +48,7 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -404,7 +405,7 @@ class ProxyServerTest {
             Check.equal("ETag Via Content-Length", names(answer.fields()), "the names of the fields that the client received",
                     "writeResponse() does this");
             client.play("the upstream's close is not the client's: the connection goes on", send(get("/2")));
-            origin.link("").answerAll();
+            origin.echoFromNowOn(link);
             client.answer("the upstream's close is not the client's: the connection goes on");
         }
 
@@ -445,6 +446,10 @@ class ProxyServerTest {
                             "the next of four answers, in order", "a body ends after Content-Length bytes; a read may bring fewer");
                 }
             }
+            for (var head : origin.heads) {   // rejects: what follows a body sent on as part of it
+                Check.equal("1.1 lab408", field(head, "Via"), "Via of «" + head.getFirst() + "» upstream",
+                        "this request went upstream as a part of the body before it: read at most left bytes");
+            }
         }
 
         @Test
@@ -459,20 +464,20 @@ class ProxyServerTest {
 
         @Test
         void responses_to_HEAD_and_204_and_304_have_no_body() throws Exception {   // rejects: waiting for Content-Length bytes
-            var origin = closeLater(new Origin());
-            var client = client(reverse(origin));
-            for (var row : List.of(List.of("HEAD", "200 OK", "5"), List.of("GET", "304 Not Modified", "5"), List.of("GET", "204 No Content", ""))) {
-                client.play("", send(row.get(0) + " / HTTP/1.1\r\nHost: a\r\n\r\n"));
+            for (var row : List.of(List.of("HEAD", "200 OK", "5"), List.of("GET", "304 Not Modified", "5"),
+                    List.of("GET", "204 No Content", ""))) {
+                var origin = closeLater(new Origin());
+                var client = client(reverse(origin)).play("", send(row.get(0) + " / HTTP/1.1\r\nHost: a\r\n\r\n"));
                 var link = origin.link("");
                 link.head("");
-                link.send("HTTP/1.1 " + row.get(1) + "\r\nContent-Length: 5\r\nConnection: close\r\n\r\n");
-                var answer = client.head("");
+                link.send("HTTP/1.1 " + row.get(1) + "\r\nContent-Length: 5\r\n\r\n");
+                var answer = client.head("this response ends with its head");
                 Check.equal(row.get(1).substring(0, 3) + row.get(2), answer.status() + answer.field("Content-Length").orElse(""),
                         "status and Content-Length", "a 204 has none (RFC 9110 section 8.6)");
+                origin.echoFromNowOn(link);
+                client.play("", send(get("/next")));
+                Check.equal("GET /next ", client.answer("this response ends with its head").body(), "the next answer", "");
             }
-            client.play("", send(get("/next")));
-            origin.link("").answerAll();
-            client.answer("these responses end with their head");
         }
 
         @Test
@@ -709,9 +714,9 @@ class ProxyServerTest {
                 for (var request : List.of("CONNECT Intranet.Test:443 HTTP/1.1\r\nHost: allowed.test\r\n\r\n",
                         "GET http://INTRANET.test:443/x HTTP/1.1\r\nHost: allowed.test\r\n\r\n")) {
                     var client = client(proxy).play("", send(request));
-                    var answer = client.answer(allow == broken ? "what allow throws counts as false" : "");
-                    Check.equal(403, answer.status(), "the status for «" + request.lines().findFirst().get() + "»",
-                            "ask allow with the target");
+                    var likely = allow == broken ? "what allow throws counts as false" : "ask allow with the target";
+                    Check.equal(403, client.answer(likely).status(), "the status for «" + request.lines().findFirst().get()
+                            + "»", likely);
                     client.play("", end());
                     Check.equal(new ProxyServer.Authority("intranet.test", 443), asked.poll(), "what allow was asked",
                             "the target decides, in lower case; the Host field may say anything");
@@ -790,7 +795,10 @@ class ProxyServerTest {
             clock.awaitLooks();
             link.peer.play("", send("data"));
             client.play("the other direction has moved bytes", receive("data"));
-            clock.advance(Duration.ofSeconds(61));
+            Await.until(() -> {
+                clock.advance(Duration.ofSeconds(61));
+                return proxy.stats().active() == 0;
+            }, "that a tunnel ends in which both directions are silent for longer than idleTimeout", "");
             client.play("an idle tunnel ends", gone());
             link.peer.play("an idle tunnel ends", gone());
         }
@@ -1072,20 +1080,22 @@ class ProxyServerTest {
             failures.put(new NoRouteToHostException("No route to host"), 502);
             failures.put(new IOException("Too many open files"), 502);
             failures.put(new SocketTimeoutException("Connect timed out"), 504);
+            var next = new AtomicReference<IOException>();
+            ProxyServer.Connector failing = to -> {
+                throw next.get();
+            };
+            var reverse = closeLater(new ProxyServer(ANY_PORT, Optional.of(new ProxyServer.Authority("zoo.test", 80)), to -> false,
+                    failing, DEFAULTS));
+            var forward = closeLater(new ProxyServer(ANY_PORT, Optional.empty(), to -> true, failing, DEFAULTS));
             for (var row : failures.entrySet()) {
-                ProxyServer.Connector failing = to -> {
-                    throw row.getKey();
-                };
-                var proxies = Map.of(new ProxyServer(ANY_PORT, Optional.of(new ProxyServer.Authority("zoo.test", 80)), to -> false,
-                        failing, DEFAULTS), get("/"), new ProxyServer(ANY_PORT, Optional.empty(), to -> true, failing, DEFAULTS),
-                        "CONNECT zoo.test:443 HTTP/1.1\r\nHost: a\r\n\r\n");
-                for (var proxy : proxies.entrySet()) {
-                    var client = client(closeLater(proxy.getKey())).play("", send(proxy.getValue()));
+                next.set(row.getKey());
+                for (var client : List.of(client(reverse).play("", send(get("/"))),
+                        client(forward).play("", send("CONNECT zoo.test:443 HTTP/1.1\r\nHost: a\r\n\r\n")))) {
                     var likely = "refuse() the client while no response has begun: 504 for a SocketTimeoutException, else 502";
                     var answer = client.answer(likely);
                     Check.equal(row.getValue() + " close", answer.status() + " " + answer.field("Connection").orElse("(none)"),
                             "status and Connection after " + row.getKey(), likely);
-                    client.play("", end());
+                    client.play("", end()).close();
                 }
             }
         }
@@ -1575,9 +1585,11 @@ class ProxyServerTest {
             var head = new ByteArrayOutputStream();
             while (!head.toString(StandardCharsets.ISO_8859_1).endsWith("\r\n\r\n")) {
                 head.write(take(1, likely.isEmpty() ? "forward() writes the request" : likely));
+                Check.that(head.size() < 4 * PIECE && head.toByteArray()[head.size() - 1] != 0, "a request head upstream, got «"
+                        + shortened(head.toString(StandardCharsets.ISO_8859_1)) + "»", "copy bytes, as many as the read returned");
             }
             var lines = List.of(head.toString(StandardCharsets.ISO_8859_1).split("\r\n"));
-            History.note("upstream received «" + lines.getFirst() + "»");
+            History.note("upstream received «" + shortened(lines.getFirst()) + "»");
             origin.heads.add(lines);
             return lines;
         }
@@ -1726,6 +1738,7 @@ class ProxyServerTest {
     }
 
     private static String shortened(String text) {
-        return visible(text.length() <= 70 ? text : text.substring(0, 70) + "…");
+        var line = visible(text).replace("\u0000", "<NUL>");
+        return line.length() <= 80 ? line : line.substring(0, 80) + "…";
     }
 }
