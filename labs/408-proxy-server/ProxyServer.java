@@ -196,7 +196,7 @@ public final class ProxyServer implements AutoCloseable {
      * when it has sent everything, so the rest is read.
      */
     private static void sendBody(Exchange exchange) throws IOException {
-        if (exchange.body.ended()) {
+        if (exchange.framing instanceof Framing.None) {
             exchange.send();
             return;
         }
@@ -261,6 +261,7 @@ public final class ProxyServer implements AutoCloseable {
             Pattern.compile("(HTTP/1\\.[0-9]) ([1-5][0-9][0-9])( .*)?");
     private static final Pattern CHUNK_SIZE =
             Pattern.compile("0*([0-9A-Fa-f]{1,15})([ \\t]*;.*)?");
+    private static final Pattern LENGTH = Pattern.compile("0*[0-9]{1,18}");
     private static final Pattern ABSOLUTE =
             Pattern.compile("(?i:http)://([^/?]+)(.*)");
     /** A name, an IPv4 address, or an IPv6 address in brackets. */
@@ -909,7 +910,9 @@ public final class ProxyServer implements AutoCloseable {
 
         void send() throws IOException {
             try {
-                copyBody(body, upstream.out, framing);
+                if (!(framing instanceof Framing.None)) {
+                    copyBody(body, upstream.out, framing);
+                }
                 sent = true;
             } finally {
                 since = now();
@@ -1157,9 +1160,13 @@ public final class ProxyServer implements AutoCloseable {
             long upstreamConnects, int active, int upstreamIdle) {}
 
     private static List<String> values(List<Header> fields, String name) {
-        return fields.stream()
-                .filter(field -> field.name().equalsIgnoreCase(name))
-                .map(Header::value).toList();
+        var values = new ArrayList<String>();   // faster than a stream
+        for (var field : fields) {
+            if (field.name().equalsIgnoreCase(name)) {
+                values.add(field.value());
+            }
+        }
+        return values;
     }
 
     private static Header via(String version) {
