@@ -1295,10 +1295,11 @@ public final class ProxyServer implements AutoCloseable {
              var toSlow = startReverse(ANY, slow, DEFAULTS);
              var toSilent = startReverse(ANY, silent, DEFAULTS
                      .withResponseTimeout(Duration.ofMillis(300)))) {
-            show("fields upstream", "Host Accept X-F.*", () ->
-                    addForwardingFields(removeHopByHop(sent), HERE, "HTTP/1.1")
-                            .stream().map(Header::name)
-                            .collect(Collectors.joining(" ")));
+            show("Connection names", ".x-secret.,.* Host Accept X-F.*", () ->
+                    listElements(sent, "Connection") + ", upstream: "
+                            + addForwardingFields(removeHopByHop(sent), HERE,
+                                    "HTTP/1.1").stream().map(Header::name)
+                                    .collect(Collectors.joining(" ")));
             show("framed twice", "400 .* 0", () -> ask(toWeb,
                     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n"
                     + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")

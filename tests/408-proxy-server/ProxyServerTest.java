@@ -756,7 +756,7 @@ class ProxyServerTest {
         }
 
         @Test
-        void a_reset_of_one_side_ends_the_other_one() throws Exception {   // rejects: a direction that waits for ever
+        void a_reset_of_one_side_ends_the_other_side() throws Exception {   // rejects: a direction that waits for ever
             for (var clientFirst : List.of(true, false)) {
                 var target = closeLater(new Origin());
                 var proxy = forward(to -> true);
