@@ -16,8 +16,26 @@ one('#mode').onclick = () => {
 system.onchange = labelMode;
 labelMode();
 
-// ---- the contents on a phone -------------------------------------------------------------------
-one('#menu').onclick = e => e.currentTarget.setAttribute('aria-expanded', one('#nav').classList.toggle('open'));
+// ---- the contents on small screens: they open over the page, where the reader is ---------------
+const menu = one('#menu'), contents = one('#contents');
+const showContents = shown => {
+  contents.classList.toggle('open', shown);
+  menu.setAttribute('aria-expanded', shown);
+};
+const contentsAreOpen = () => contents.classList.contains('open');
+menu.onclick = () => {
+  showContents(!contentsAreOpen());
+  if (!contentsAreOpen()) return;
+  contents.focus({ preventScroll: true });
+  one('[aria-current]', contents)?.scrollIntoView({ block: 'nearest' });
+};
+contents.addEventListener('click', e => { if (e.target.closest('a')) showContents(false); });
+document.addEventListener('click', e => { if (!e.target.closest('#contents, #menu')) showContents(false); });
+document.addEventListener('keydown', e => {
+  if (e.key !== 'Escape' || !contentsAreOpen()) return;
+  showContents(false);
+  menu.focus();
+});
 
 // ---- copy: of a terminal only the commands, of code no callouts --------------------------------
 const copyable = pre => {
@@ -114,14 +132,29 @@ one('.find').addEventListener('keydown', e => {
   e.preventDefault();
 });
 
-// ---- which section is on the screen ------------------------------------------------------------
-const entries = new Map(all('.toc a').map(a => [decodeURIComponent(a.hash.slice(1)), a]));
-const observer = new IntersectionObserver(changes => {
-  for (const change of changes) {
-    if (!change.isIntersecting) continue;
-    entries.forEach(a => a.removeAttribute('aria-current'));
-    entries.get(change.target.id)?.setAttribute('aria-current', 'true');
-  }
-}, { rootMargin: '-70px 0px -70% 0px' });
-entries.forEach((_, id) => { const heading = document.getElementById(id); if (heading) observer.observe(heading); });
-one('.nav [aria-current]')?.scrollIntoView({ block: 'nearest' });
+// ---- where the reader is in the book -----------------------------------------------------------
+const nav = one('.nav'), page = one('.nav [aria-current]');
+if (page) nav.scrollTop = page.offsetTop - nav.offsetTop - nav.clientHeight / 2;
+
+// ---- which section is on the screen: that of the last heading above a line near the top ---------
+const entries = all('.toc a').map(entry => ({ entry, heading: document.getElementById(decodeURIComponent(entry.hash.slice(1))) }));
+const height = ({ heading }) => heading.getBoundingClientRect().top;
+const sectionHere = () => {
+  const line = one('.bar').offsetHeight + 72;   // a heading that was jumped to stands above it
+  if (innerHeight + scrollY < root.scrollHeight - 2) return entries.findLast(each => height(each) < line);
+  // At the end of the page the last headings do not get that far up: the one that was asked for, or the last.
+  return entries.find(each => each.entry.hash === location.hash && height(each) >= line) || entries.at(-1);
+};
+const markSection = () => {
+  const here = sectionHere();
+  if (here?.entry.ariaCurrent) return;
+  entries.forEach(({ entry }) => entry.removeAttribute('aria-current'));
+  here?.entry.setAttribute('aria-current', 'true');
+  here?.entry.scrollIntoView({ block: 'nearest' });
+};
+if (entries.length) {
+  addEventListener('scroll', () => requestAnimationFrame(markSection), { passive: true });
+  addEventListener('resize', markSection);
+  addEventListener('toggle', markSection, true);
+  markSection();
+}

@@ -2060,7 +2060,7 @@ public final class HijackServer implements AutoCloseable {
                             answer.complete(text.toString());
                             return null;
                         }
-                    }).get(2, TimeUnit.SECONDS);
+                    }).get(10, TimeUnit.SECONDS);
             socket.sendText("x".repeat(200_000), true);
             try {
                 show("200,000 characters in 13 frames",

@@ -1360,7 +1360,7 @@ class HijackServerTest {
             int before;
             do {
                 before = sent.get();
-                Thread.sleep(20);
+                Thread.sleep(20);   // in which the client might take more
                 flood.awaitWaiting();
             } while (sent.get() > before);   // it waits, and so long nothing was taken: the buffers are full
             Await.value(background(() -> {

@@ -80,7 +80,7 @@ public final class Main {
 
     /** All commands. */
     public static CommandLine commandLine() {
-        var commands = new CommandLine(new Main()).setCommandName(Workbook.jbang()).setUsageHelpWidth(96)
+        var commands = new CommandLine(new Main()).setCommandName(Workbook.jbang()).setUsageHelpWidth(96).setExpandAtFiles(false)
                 .setExecutionExceptionHandler((e, line, parsed) -> couldNotCheck(e)).setParameterExceptionHandler(Main::notUnderstood);
         commands.getSubcommands().get("bench").setStopAtPositional(true);   // what comes after the lab is the benchmark's
         return commands;
@@ -91,8 +91,9 @@ public final class Main {
         try {
             var book = Workbook.find();
             if (Files.isDirectory(book.cache())) {
-                RememberedCommand.write(book);
-                AotCache.of(book).prepareInBackground();
+                var classes = AotCache.of(book);
+                RememberedCommand.write(book, "command", classes.withOptions(), "grader.Main");
+                classes.prepareInBackground();
             }
         } catch (IOException | CannotCheck e) {
             // Without them the next run is slower, no more.

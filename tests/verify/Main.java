@@ -7,6 +7,7 @@
 //DEPS org.jline:jline-terminal:3.30.6
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.19.2
 //DEPS io.github.java-diff-utils:java-diff-utils:4.12
+//DEPS org.jsoup:jsoup:1.24.1
 //MAIN verify.Main
 //SOURCES *.java
 //SOURCES lab/*.java
@@ -47,6 +48,7 @@ import picocli.CommandLine.Parameters;
 public final class Main implements Callable<Integer> {
     private static final List<String> OF_LABS = List.of("lab.LabFilesTest", "lab.ChapterTest", "lab.PrefixTest", "lab.MistakeTest");
     private static final List<String> OF_THE_REST = List.of("book.CatalogTest", "book.ConventionsTest", "book.BookTest",
+            "book.BookTextTest", "book.BookPagesTest", "book.BookBuildTest",
             "tool.GraderTest", "tool.NewLabTest", "tool.HostileTest", "tool.WatchTest", "tool.LauncherTest");
     private static final List<String> REPEATED = List.of("lab.RepeatTest");
     /** Twice the cores: a check waits as often as it works. */

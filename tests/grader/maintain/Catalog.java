@@ -36,16 +36,16 @@ public record Catalog(Workbook book, SequencedMap<String, String> commands) {
         var templates = new ArrayList<String>();
         for (var lab : book.labs()) {
             var name = "Lab " + lab.number() + ": " + Curriculum.read(book).of(lab).title();
-            aliases.add(script("lab-" + lab.number(), book.shown(lab.file()), name + ", your file"));
-            aliases.add(script("solution-" + lab.number(), book.shown(lab.solution()), name + ", the full solution"));
+            aliases.add(script("lab-" + lab.number(), book.path(lab.file()), name + ", your file"));
+            aliases.add(script("solution-" + lab.number(), book.path(lab.solution()), name + ", the full solution"));
             aliases.add(grader("test-" + lab.number(), List.of("test", lab.number()), "Checks lab " + lab.number() + " step by step"));
             templates.add("    %s: { \"file-refs\": { \"{filename}\": %s }, \"description\": %s }".formatted(
-                    quoted("lab-" + lab.number()), quoted(book.shown(lab.file())), quoted(name + ", the skeleton: name it " + lab.fileName())));
+                    quoted("lab-" + lab.number()), quoted(book.path(lab.file())), quoted(name + ", the skeleton: name it " + lab.fileName())));
         }
         for (var command : commands.entrySet()) {
             aliases.add(grader(command.getKey(), List.of(command.getKey()), command.getValue()));
         }
-        aliases.add(script("book", "book/main.java", "Renders the HTML book"));
+        aliases.add(script("book", "book/program/Book.java", "Renders the HTML book"));
         aliases.add(script("verify", "tests/verify/Main.java", "For maintainers: checks the workbook itself"));
         return "{\n  \"aliases\": {\n" + String.join(",\n", aliases) + "\n  },\n  \"templates\": {\n" + String.join(",\n", templates) + "\n  }\n}\n";
     }

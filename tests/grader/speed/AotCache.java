@@ -36,7 +36,12 @@ public final class AotCache {
         return new AotCache(book, Integer.toHexString(parts.hashCode()));
     }
 
-    Path file() {
+    /** What a JVM that uses it is started with, whether it is there already or not. */
+    public List<String> withOptions() {
+        return Stream.concat(Jvm.SHORT_LIVED.stream(), Stream.of("-XX:AOTCache=" + file())).toList();
+    }
+
+    private Path file() {
         return book.cache().resolve(NAME.replace("*", key));
     }
 

@@ -91,10 +91,16 @@ public record Workbook(Path root, Path state) {
         }
     }
 
-    /** A path as a reader knows it: from the root of the workbook, where it is inside. */
+    /** A path inside this workbook, from its root. */
+    public String path(Path file) {
+        return root.relativize(file).toString().replace('\\', '/');
+    }
+
+    /** A path as a reader can use it: from the root of the workbook for who is in the workbook, else as it is. */
     public String shown(Path file) {
         var absolute = file.toAbsolutePath().normalize();
-        return (absolute.startsWith(root) ? root.relativize(absolute) : file).toString().replace('\\', '/');
+        boolean isInside = absolute.startsWith(root) && Path.of("").toAbsolutePath().startsWith(root);
+        return isInside ? path(absolute) : file.toString().replace('\\', '/');
     }
 
     /** A path as it is typed in a shell. */

@@ -14,14 +14,13 @@ import org.junit.jupiter.api.TestFactory;
 import verify.Commands;
 import verify.Selection;
 
-/** The book renders without a warning, and its transcripts of our own commands, and of some real peers, are what they print today. */
+/** The book renders without a warning, and its transcripts of our own commands, and of some peers, are still right. */
 class BookTest {
     @Test
     void the_book_renders_without_a_warning() throws Exception {
-        var ended = Commands.jbang("--quiet", "book");
-        assertEquals(0, ended.status(), ended.all());
+        assertEquals(0, RenderedBook.ended().status(), RenderedBook.ended().all());
         for (var lab : Selection.book().labs()) {
-            assertTrue(Files.exists(Selection.root().resolve("book", "build", lab.slug() + ".html")), "no page for " + lab.slug());
+            assertTrue(Files.exists(RenderedBook.folder().resolve(lab.slug() + ".html")), "no page for " + lab.slug());
         }
     }
 
@@ -58,13 +57,15 @@ class BookTest {
     private static void compare(Path file) throws Exception {
         var transcript = Transcript.of(Selection.book(), file);
         if (transcript.canBeCompared()) {
-            assumeTrue(Selection.requiresAll() || !transcript.readsLabs() || labsAreSkeletons(), "it shows a lab file, and yours are changed");
+            assumeTrue(Selection.requiresAll() || !transcript.readsLabs() || labsAreSkeletons(),
+                    "it shows a lab file, and yours are changed");
             assertEquals(Optional.empty(), transcript.difference());
         } else if (!transcript.runAgainWith().isEmpty()) {
             transcript.runAgainWith().forEach(need -> assumeTrue(isHere(need), "it needs " + need));
             assertEquals(Optional.empty(), transcript.difference());
         } else {
-            assertTrue(Files.readString(file).startsWith("# "), "a transcript of other tools begins with their versions and the date: # …");
+            assertTrue(Files.readString(file).startsWith("# "),
+                    "a transcript of other tools begins with their versions and the date: # …");
         }
     }
 

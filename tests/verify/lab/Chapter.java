@@ -5,11 +5,13 @@ import module java.base;
 import grader.workbook.Lab;
 
 /** What a chapter's source promises, read line by line. */
-record Chapter(List<String> lines) {
+public record Chapter(List<String> lines) {
     static final List<String> SECTIONS = List.of("problem", "answer", "how", "go", "lab", "run", "mistakes", "solution", "library", "check", "sources");
+    private static final Pattern VERBATIM = Pattern.compile("-{4,}|\\.{4,}|\\+{4,}|/{4,}");
+    private static final Pattern NOT_TEXT = Pattern.compile("//|\\[.*]$|(include|ifdef|ifndef|endif|hints|api|labs)::");
     private static final Pattern SECTION_ID = Pattern.compile("\\[#(lab-\\d+-[a-z]+).*]");
 
-    static Chapter of(Lab lab) throws IOException {
+    public static Chapter of(Lab lab) throws IOException {
         return new Chapter(Files.readAllLines(lab.chapter()));
     }
 
@@ -24,11 +26,27 @@ record Chapter(List<String> lines) {
     }
 
     /** The items of the list that ends a step's section. */
-    List<String> checks(int step) {
+    public List<String> checks(int step) {
         var section = lines.subList(place(step) + 2, lines.size());
         int checks = section.indexOf("[.checks]");
         return section.subList(checks + 1, section.size()).stream().dropWhile(String::isBlank).takeWhile(line -> line.startsWith("* "))
                 .map(line -> line.substring(2).strip()).toList();
+    }
+
+    /** The running text: without listings, drawings, comments and what is said to AsciiDoc alone. */
+    public String prose() {
+        var prose = new StringJoiner("\n");
+        var delimiter = "";
+        for (var line : lines) {
+            if (!delimiter.isEmpty()) {
+                delimiter = line.equals(delimiter) ? "" : delimiter;
+            } else if (VERBATIM.matcher(line).matches()) {
+                delimiter = line;
+            } else if (!NOT_TEXT.matcher(line).lookingAt()) {
+                prose.add(line);
+            }
+        }
+        return prose.toString();
     }
 
     private int place(int step) {

@@ -232,6 +232,13 @@ class GraderTest {
     }
 
     @Test
+    void from_another_folder_the_paths_that_are_told_can_be_opened() throws Exception {
+        var command = copy.command("test", "401").toArray(String[]::new);
+        var ended = Commands.run(Path.of("/"), Map.of("WORKBOOK_NO_AOT", "1", "WORKBOOK_ROOT", copy.root().toString()), command);
+        assertSays(ended, "  " + copy.path(lab.file()) + ":", "chapter: " + copy.path(lab.chapter()));
+    }
+
+    @Test
     void the_maven_project_names_the_jdk_that_compiles_it() throws Exception {
         copy.grader("ide", "401");
         var pom = Files.readString(copy.root().resolve("pom.xml"));

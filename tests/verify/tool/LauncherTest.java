@@ -260,7 +260,7 @@ class LauncherTest {
     void what_the_jvm_logs_is_never_run() throws Exception {
         var ended = Commands.jbang(Map.of("JAVA_TOOL_OPTIONS", "-Xlog:gc"), "--quiet", script().toString(), "a");
         assertEquals(42, ended.status(), ended.all());
-        assertTrue(ended.output().endsWith("<a>"), ended.all());
+        assertTrue(ended.output().matches("(?s)\\[.*gc.*<a>\\R?(\\[.*)?"), ended.all());
     }
 
     @Test

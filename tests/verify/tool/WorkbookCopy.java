@@ -41,7 +41,9 @@ public final class WorkbookCopy implements AutoCloseable {
 
             @Override
             public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) throws IOException {
-                Files.copy(file, root.resolve(from.relativize(file).toString()), StandardCopyOption.COPY_ATTRIBUTES);
+                if (!LEFT_OUT.contains(file.getFileName().toString())) {
+                    Files.copy(file, root.resolve(from.relativize(file).toString()), StandardCopyOption.COPY_ATTRIBUTES);
+                }
                 return FileVisitResult.CONTINUE;
             }
         });

@@ -1,0 +1,4 @@
+package program.html;
+
+/** A section's heading. */
+public record Heading(int level, String id, String title) {}
