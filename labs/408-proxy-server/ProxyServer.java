@@ -541,7 +541,7 @@ public final class ProxyServer implements AutoCloseable {
             live.forEach(Client::endIfLate);
             idle.stream().filter(Connection::isIdle).filter(idle::remove)
                     .forEach(Connection::close);
-            LockSupport.parkNanos(20_000_000);
+            LockSupport.parkNanos(10_000_000);
         }
         idle.forEach(Connection::close);
     }

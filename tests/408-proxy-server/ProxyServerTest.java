@@ -650,14 +650,14 @@ class ProxyServerTest {
             var target = closeLater(new Origin());
             var client = connected(forward(to -> true), target);
             var link = target.link("");
-            var block = new byte[8 << 20];
+            var block = new byte[2 << 20];
             var sending = List.of(PendingCall.start(() -> client.play("", new Action.Send(block))),
                     PendingCall.start(() -> link.peer.play("", new Action.Send(block))));
             var likely = "a direction waits for the other one: each needs a thread of its own";
-            client.bytes(block.length, "8 MiB while it sends 8 MiB itself", likely);
+            client.bytes(block.length, "2 MiB while it sends 2 MiB itself", likely);
             link.take(block.length, likely);
             for (var call : sending) {
-                Await.value(call.outcome(), "that 8 MiB are sent", likely);
+                Await.value(call.outcome(), "that 2 MiB are sent", likely);
             }
         }
 
@@ -1052,7 +1052,7 @@ class ProxyServerTest {
             });
             long before = -1;
             for (int still = 0; still < 20 && !sending.outcome().isDone(); ) {
-                Thread.sleep(5);   // a poll: nothing tells when a sender has stopped
+                Thread.sleep(3);   // a poll: nothing tells when a sender has stopped
                 still = sent.get() == before ? still + 1 : 0;
                 before = sent.get();
             }
@@ -1697,7 +1697,7 @@ class ProxyServerTest {
         /** To be called while no byte moves: then it is the proxy's watch over idle and late connections that looks. */
         void awaitLooks() throws InterruptedException {
             long before = looks.get();
-            Await.until(() -> looks.get() >= before + 6, "that the proxy looks at the clock", "");
+            Await.until(() -> looks.get() >= before + 3, "that the proxy looks at the clock", "");
         }
     }
 
