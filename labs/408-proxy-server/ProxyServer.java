@@ -4,6 +4,8 @@
 
 import module java.base;
 
+import com.sun.net.httpserver.HttpServer;
+
 /**
  * An HTTP/1.1 proxy: a reverse proxy in front of one server, or a forward proxy
  * for clients that may reach the servers on a list.
@@ -29,7 +31,7 @@ public final class ProxyServer implements AutoCloseable {
      */
     static List<String> listElements(List<Header> fields, String name) {
         throw new UnsupportedOperationException(
-                "TODO step 1: split the values() of all field lines of this name at commas; withoutOws() strips an element, lower() lowers it; leave out empty ones");
+                "TODO step 1: split the values() of all field lines of this name at commas and the spaces and tabs around them; leave out empty elements; lower() the others");
     }
 
     /**
@@ -196,11 +198,10 @@ public final class ProxyServer implements AutoCloseable {
      * when it has sent everything, so the rest is read.
      */
     private static void sendBody(Exchange exchange) throws IOException {
-        if (exchange.framing instanceof Framing.None) {
-            exchange.send();
+        if (exchange.framing() instanceof Framing.None) {
             return;
         }
-        // TODO step 5: on a virtual thread, client.helper: exchange.send(); after an EOFException or a ProtocolException, giveUp() with status 400; after any other IOException, drain()
+        // TODO step 5: on a virtual thread, client.helper: exchange.send(); after an EOFException or an HttpStatusException, giveUp() with status 400; after any other IOException, drain()
         exchange.send();
     }
 
@@ -248,34 +249,31 @@ public final class ProxyServer implements AutoCloseable {
 
     private static final int PIECE = 16 * 1024;
     private static final int MOST_HEAD = 16 * 1024;
-    private static final int MOST_EXTENSION = 1024;
-    private static final int MOST_REFUSED = 64;
-    private static final int SEND_BUFFER = 256 * 1024;
     private static final Duration LINGER = Duration.ofSeconds(1);
     private static final Duration FOREVER = Duration.ofDays(10_000);
     private static final String TOKEN = "([!#$%&'*+.^_`|~0-9A-Za-z-]+)";
-    private static final Pattern FIELD_LINE = Pattern.compile(TOKEN + ":(.*)");
     private static final Pattern REQUEST_LINE = Pattern.compile(
             TOKEN + " ([!-~&&[^#]]+) (HTTP/[0-9]\\.[0-9])");
     private static final Pattern STATUS_LINE =
-            Pattern.compile("(HTTP/1\\.[0-9]) ([1-5][0-9][0-9])( .*)?");
+            Pattern.compile("(?s)(HTTP/1\\.[0-9]) ([1-5][0-9][0-9])( .*)?");
+    private static final Pattern FIELD_LINE = Pattern.compile(
+            "(?s)" + TOKEN + ":[ \\t]*+((?:.*[^ \\t])?)[ \\t]*");
     private static final Pattern CHUNK_SIZE =
-            Pattern.compile("0*([0-9A-Fa-f]{1,15})([ \\t]*;.*)?");
+            Pattern.compile("(?s)0*([0-9A-Fa-f]{1,15})([ \\t]*;.*)?");
     private static final Pattern LENGTH = Pattern.compile("0*[0-9]{1,18}");
-    private static final Pattern ABSOLUTE =
-            Pattern.compile("(?i:http)://([^/?]+)(.*)");
     /** A name, an IPv4 address, or an IPv6 address in brackets. */
     private static final Pattern HOST = Pattern.compile(
             "\\[[0-9A-Fa-f:.]+]|[A-Za-z0-9._~!$&'()*+,;=%-]+");
     private static final Pattern HOST_FIELD =
             Pattern.compile("(" + HOST + ")?(:[0-9]*)?");
+    private static final Pattern ABSOLUTE = Pattern.compile(
+            "(?i:http)://((" + HOST + ")((?::[0-9]*)?))((?:[/?].*)?)");
 
     private final ServerSocket listener = new ServerSocket();
     private final Optional<Authority> origin;   // of a reverse proxy
     private final Predicate<Authority> allow;
     private final Connector connector;
     private final Options options;
-    private final Semaphore threads;
     private final ExecutorService executor = Executors.newThreadPerTaskExecutor(
             Thread.ofVirtual().name("lab408-client-", 1).factory());
     private final Thread acceptor;
@@ -297,11 +295,10 @@ public final class ProxyServer implements AutoCloseable {
         this.allow = Objects.requireNonNull(allow, "allow");
         this.connector = connector;
         this.options = Objects.requireNonNull(options, "options");
-        threads = new Semaphore(options.maxConnections() + MOST_REFUSED);
         try {
             listener.bind(Objects.requireNonNull(bind, "bind"), 1024);
         } catch (IOException e) {
-            listener.close();
+            close(listener);
             throw e;
         }
         acceptor = Thread.ofPlatform().name("lab408-accept")
@@ -362,13 +359,9 @@ public final class ProxyServer implements AutoCloseable {
     public boolean shutdown(Duration grace) throws InterruptedException {
         require(!grace.isNegative(), "grace", grace);
         closing = true;
-        try {
-            listener.close();
-        } catch (IOException e) {
-            // The descriptor is released even if close() reports an error.
-        }
+        close(listener);
         acceptor.join();
-        live.stream().filter(client -> client.waits).forEach(Client::close);
+        live.stream().filter(c -> c.waits).forEach(c -> close(c.socket));
         executor.shutdown();
         if (!executor.awaitTermination(
                 TimeUnit.NANOSECONDS.convert(grace), TimeUnit.NANOSECONDS)) {
@@ -377,7 +370,6 @@ public final class ProxyServer implements AutoCloseable {
         live.forEach(Client::abort);
         executor.shutdownNow();
         executor.awaitTermination(5, TimeUnit.SECONDS);
-        LockSupport.unpark(reaper);
         reaper.join(LINGER);
         return !hasCut;
     }
@@ -385,14 +377,10 @@ public final class ProxyServer implements AutoCloseable {
     /** Cuts everything at once. To close a closed proxy has no effect. */
     @Override
     public void close() {
-        boolean interrupted = Thread.interrupted();
         try {
             shutdown(Duration.ZERO);
-        } catch (InterruptedException e) {
-            interrupted = true;
+        } catch (InterruptedException e) {   // or by its own shutdownNow()
             live.forEach(Client::abort);
-        }
-        if (interrupted) {
             Thread.currentThread().interrupt();
         }
     }
@@ -401,10 +389,6 @@ public final class ProxyServer implements AutoCloseable {
         while (!closing) {
             try {
                 var client = new Client(listener.accept());
-                if (!threads.tryAcquire()) {
-                    client.close();
-                    continue;
-                }
                 boolean admitted = live.size() < options.maxConnections()
                         && live.add(client);
                 executor.execute(() -> converse(client, admitted));
@@ -421,16 +405,16 @@ public final class ProxyServer implements AutoCloseable {
             while (request.isPresent() && route(client, request.get())) {
                 request = client.nextRequest();
             }
-            client.lingeringClose();
+            client.lingeringClose("");
         } catch (IOException e) {
             fail(client, e);
         } catch (RuntimeException | Error bug) {   // told before client sees it
             var thread = Thread.currentThread();
             thread.getUncaughtExceptionHandler().uncaughtException(thread, bug);
         } finally {
-            client.end();
+            close(client.socket);
+            client.upstream.ifPresent(upstream -> close(upstream.socket));
             live.remove(client);
-            threads.release();
         }
     }
 
@@ -449,49 +433,50 @@ public final class ProxyServer implements AutoCloseable {
         }
         var absolute = ABSOLUTE.matcher(request.target());
         boolean isAbsolute = absolute.matches();
-        var path = isAbsolute ? absolute.group(2) : request.target();
+        check(isAbsolute || origin.isPresent(), 400, "not in absolute-form");
+        var path = isAbsolute ? absolute.group(4) : request.target();
         if (isAbsolute && !path.startsWith("/")) {
             path = path.isEmpty() && request.is("OPTIONS") ? "*" : "/" + path;
         }
         check(path.startsWith("/") || request.is("OPTIONS") && path.equals("*"),
                 400, "an invalid target");
-        check(isAbsolute || origin.isPresent(), 400, "not in absolute-form");
-        var host = isAbsolute ? absolute.group(1)
-                : values(request.headers(), "Host").stream().findFirst()
-                        .orElseGet(() -> origin.get().toString());
-        check(HOST_FIELD.matcher(host).matches(), 400, "an invalid target");
-        var to = origin.isPresent() ? origin.get() : parseAuthority(
-                host.matches(".*:[0-9]+") ? host
-                        : host.replaceFirst(":?$", ":80"));
-        if (origin.isEmpty()) {
-            checkAllowed(to);
+        var host = isAbsolute ? List.of(absolute.group(1))
+                : values(request.headers(), "Host");
+        if (origin.isPresent()) {
+            return forwardTo(origin.get(), client, framing,
+                    request.with(path, host.isEmpty()
+                            ? origin.get().toString() : host.getFirst()));
         }
-        return forwardTo(to, client, request.with(path, host), framing);
+        var to = parseAuthority(absolute.group(2)
+                + absolute.group(3).replaceFirst("^:?$", ":80"));
+        checkAllowed(to);
+        return forwardTo(to, client, framing,
+                request.with(path, host.getFirst()));
     }
 
-    private boolean forwardTo(Authority to, Client client, RequestHead request,
-            Framing framing) throws IOException {
+    private boolean forwardTo(Authority to, Client client, Framing framing,
+            RequestHead request) throws IOException {
         requests.increment();
-        var reused = takeIdle(to);
-        var upstream = reused.isPresent() ? reused.get() : connect(client, to);
-        var exchange = new Exchange(client, upstream, request, framing);
-        client.upstream = Optional.of(upstream);
+        var upstream = takeIdle(client, to);
+        var exchange = new Exchange(client, upstream, request, framing,
+                bodyOf(client.in, framing));
         client.exchange = Optional.of(exchange);
         boolean reusable = false;
         try {
             boolean stays = forward(exchange);
             client.out.flush();
-            reusable = mayReuse(exchange.response, exchange.settle());
+            reusable = mayReuse(upstream.response,
+                    exchange.body.ended() && client.joinHelper(LINGER));
             return stays;
         } catch (IOException e) {
-            throw exchange.reason.orElse(e);
+            throw upstream.reason.orElse(e);
         } finally {
             client.exchange = Optional.empty();
             if (reusable) {
                 client.upstream = Optional.empty();
-                putIdle(upstream);
+                idle.push(upstream);
             } else {
-                upstream.close();
+                close(upstream.socket);
             }
         }
     }
@@ -505,34 +490,27 @@ public final class ProxyServer implements AutoCloseable {
 
     /** To the first address of the name, within two seconds. */
     private static SocketChannel dial(Authority to) throws IOException {
+        var address = new InetSocketAddress(
+                InetAddress.getByName(to.host()), to.port());
         var channel = SocketChannel.open();
-        try {
-            channel.socket().connect(
-                    new InetSocketAddress(to.host(), to.port()), 2000);
-            return channel;
-        } catch (IOException e) {
-            channel.close();
-            throw e;
-        }
+        channel.socket().connect(address, 2000);   // if it fails, it closes
+        return channel;
     }
 
-    private Optional<Connection> takeIdle(Authority to) {
-        for (var upstream : idle) {   // the one used last comes first
+    /** The idle connection used last, or a new one. */
+    private Connection takeIdle(Client client, Authority to)
+            throws IOException {
+        for (var upstream : idle) {
             if (upstream.peer.equals(to) && idle.remove(upstream)) {
+                client.upstream = Optional.of(upstream);
+                upstream.lastByte = now();
                 if (upstream.isQuiet()) {
-                    return Optional.of(upstream);
+                    return upstream;
                 }
-                upstream.close();
+                close(upstream.socket);
             }
         }
-        return Optional.empty();
-    }
-
-    private void putIdle(Connection upstream) {
-        idle.push(upstream);
-        if (closing || idle.size() > options.maxIdleUpstream()) {
-            Optional.ofNullable(idle.pollLast()).ifPresent(Connection::close);
-        }
+        return connect(client, to);
     }
 
     /** Ends what has moved no byte for too long. */
@@ -540,15 +518,14 @@ public final class ProxyServer implements AutoCloseable {
         while (!closing || !live.isEmpty()) {
             live.forEach(Client::endIfLate);
             idle.stream().filter(Connection::isIdle).filter(idle::remove)
-                    .forEach(Connection::close);
+                    .forEach(upstream -> close(upstream.socket));
             LockSupport.parkNanos(10_000_000);
         }
-        idle.forEach(Connection::close);
+        idle.forEach(upstream -> close(upstream.socket));
     }
 
     private boolean isOver(long since, Duration limit) {
-        return !limit.isZero()
-                && Duration.ofNanos(now() - since).compareTo(limit) >= 0;
+        return !limit.isZero() && now() - since >= limit.toNanos();
     }
 
     // Messages.
@@ -562,12 +539,12 @@ public final class ProxyServer implements AutoCloseable {
      * @throws EOFException if the stream ends inside the head
      */
     public static RequestHead readRequest(InputStream in) throws IOException {
-        var head = readHead(in);
-        var start = REQUEST_LINE.matcher(head.start());
+        var fields = new ArrayList<Header>();
+        var start = REQUEST_LINE.matcher(readHead(in, fields));
         check(start.matches(), 400, "an invalid request line");
         check(start.group(3).startsWith("HTTP/1."), 505, "only HTTP/1.1");
-        var request = new RequestHead(start.group(1), start.group(2),
-                start.group(3), head.fields());
+        var request = new RequestHead(
+                start.group(1), start.group(2), start.group(3), fields);
         checkHost(request);
         return request;
     }
@@ -576,44 +553,45 @@ public final class ProxyServer implements AutoCloseable {
     private static ResponseHead readResponse(InputStream in,
             RequestHead request) throws IOException {
         try {
-            var head = readHead(in);
-            var start = STATUS_LINE.matcher(head.start());
-            check(start.matches() && !start.group(2).equals("101"), 502,
-                    "no valid status line");
+            var fields = new ArrayList<Header>();
+            var start = STATUS_LINE.matcher(readHead(in, fields));
+            check(start.matches() && !start.group(2).equals("101"), 502, "");
             int status = Integer.parseInt(start.group(2));
             var framing = requestFraming(new RequestHead(
-                    request.method(), "/", start.group(1), head.fields()));
+                    request.method(), "/", start.group(1), fields));
             if (request.is("HEAD") || status < 200 || status == 204
                     || status == 304) {
                 framing = new Framing.None();
             } else if (framing instanceof Framing.None) {
                 framing = new Framing.UntilClose();
             }
-            return new ResponseHead(start.group(1), status,
-                    Objects.requireNonNullElse(start.group(3), " "),
-                    head.fields(), framing);
+            return new ResponseHead(start.group(1), status, start.group(3),
+                    fields, framing);
         } catch (HttpStatusException e) {   // it is not the client's fault
             throw new ProtocolException("an invalid response");
         }
     }
 
-    /** A start line and field lines; an empty line before it is skipped. */
-    private static Head readHead(InputStream in) throws IOException {
-        int most = MOST_HEAD;
-        var start = readLine(in, most);
+    /**
+     * Reads field lines, too, and skips an empty line before the start line.
+     *
+     * @return the start line
+     */
+    private static String readHead(InputStream in, List<Header> fields)
+            throws IOException {
+        var start = readLine(in, MOST_HEAD);
         if (start.isEmpty()) {
-            start = readLine(in, most);   // RFC 9112 section 2.2
+            start = readLine(in, MOST_HEAD);   // RFC 9112 section 2.2
         }
-        var fields = new ArrayList<Header>();
-        most -= start.length();
+        int most = MOST_HEAD - start.length();
         for (var line = readLine(in, most); !line.isEmpty();
                 line = readLine(in, most)) {
             most -= line.length() + 2;
             var field = FIELD_LINE.matcher(line);
             check(field.matches(), 400, "an invalid field line");
-            fields.add(new Header(field.group(1), withoutOws(field.group(2))));
+            fields.add(new Header(field.group(1), field.group(2)));
         }
-        return new Head(start, fields);
+        return start;
     }
 
     /** CRLF alone ends a line; a lone CR or LF is refused. */
@@ -651,10 +629,12 @@ public final class ProxyServer implements AutoCloseable {
         out.write(latin1(head + "\r\n"));
     }
 
-    private static Body body(InputStream in, Framing framing) {
-        return framing instanceof Framing.Chunked ? new ChunkedBody(in)
-                : new Body(in, framing instanceof Framing.Length(long bytes)
-                        ? bytes : 0);
+    private static Body bodyOf(InputStream in, Framing framing) {
+        return switch (framing) {
+            case Framing.Chunked() -> new ChunkedBody(in);
+            case Framing.Length(long n) -> new Body(in, n);
+            case Framing.None(), Framing.UntilClose() -> new Body(in, 0);
+        };
     }
 
     /**
@@ -674,29 +654,21 @@ public final class ProxyServer implements AutoCloseable {
         @Override
         public int read(byte[] bytes, int offset, int count)
                 throws IOException {
-            try {
-                if (left == 0 && !ended) {
-                    nextChunk();
+            if (left == 0 && !ended) {
+                if (begun) {
+                    readLine(in, 0);   // the line end after the last chunk
                 }
-            } catch (HttpStatusException e) {
-                throw new ProtocolException(e.getMessage());
+                begun = true;
+                var size = CHUNK_SIZE.matcher(readLine(in, 1024));
+                check(size.matches(), 400, "an invalid chunk size");
+                left = Long.parseLong(size.group(1), 16);
+                for (int most = MOST_HEAD; left == 0 && !ended;) {
+                    int trailer = readLine(in, most).length();
+                    most -= trailer;
+                    ended = trailer == 0;
+                }
             }
             return super.read(bytes, offset, count);
-        }
-
-        private void nextChunk() throws IOException {
-            if (begun) {
-                readLine(in, 0);   // the line end after the last chunk
-            }
-            begun = true;
-            var size = CHUNK_SIZE.matcher(readLine(in, MOST_EXTENSION));
-            check(size.matches(), 400, "an invalid chunk size");
-            left = Long.parseLong(size.group(1), 16);
-            for (int most = MOST_HEAD; left == 0 && !ended;) {
-                int trailer = readLine(in, most).length();
-                most -= trailer;
-                ended = trailer == 0;
-            }
         }
 
         @Override
@@ -714,12 +686,14 @@ public final class ProxyServer implements AutoCloseable {
         final InputStream in;
         final OutputStream out;
         volatile long lastByte = now();
+        volatile Optional<IOException> reason = Optional.empty();
+        ResponseHead response;   // the last one
 
         Connection(Authority peer, Socket socket) throws IOException {
             this.peer = peer;
             this.socket = socket;
             socket.setTcpNoDelay(true);   // what is flushed leaves at once
-            socket.setSendBufferSize(SEND_BUFFER);
+            socket.setSendBufferSize(256 * 1024);
             in = new BufferedInputStream(socket.getInputStream());
             out = new BufferedOutputStream(
                     socket.getOutputStream(), PIECE + 64) {
@@ -744,14 +718,6 @@ public final class ProxyServer implements AutoCloseable {
             }
         }
 
-        void close() {
-            try {
-                socket.close();
-            } catch (IOException e) {
-                // The descriptor is released all the same.
-            }
-        }
-
         /** False if an idle upstream has closed, or has sent something. */
         boolean isQuiet() {
             try {
@@ -769,15 +735,14 @@ public final class ProxyServer implements AutoCloseable {
 
     private final class Client extends Connection {
 
-        boolean hasBegun;         // the head of a final response has gone out
-        Thread helper = Thread.startVirtualThread(() -> {});
+        volatile boolean hasBegun;   // the head of a final response is out
+        volatile boolean waits;      // for a request
         volatile Optional<Connection> upstream = Optional.empty();
         volatile Optional<Exchange> exchange = Optional.empty();
-        volatile boolean waits;   // for a request
+        Thread helper = Thread.startVirtualThread(() -> {});
 
         Client(Socket socket) throws IOException {
-            super(new Authority(socket.getInetAddress().getHostAddress(),
-                    socket.getPort()), socket);
+            super(new Authority("client", socket.getPort()), socket);
         }
 
         /** Empty at the end of what the client sends. */
@@ -797,6 +762,10 @@ public final class ProxyServer implements AutoCloseable {
             }
         }
 
+        boolean goesOn() {
+            return !closing;
+        }
+
         /** Writes an answer of the proxy's own. */
         void write(String answer) throws IOException {
             hasBegun = true;
@@ -806,13 +775,8 @@ public final class ProxyServer implements AutoCloseable {
 
         void refuse(HttpStatusException e) {
             refused.increment();
-            try {
-                write("HTTP/1.1 " + e.status() + " " + e.getMessage()
-                        + "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-                lingeringClose();
-            } catch (IOException gone) {
-                // There is nobody left to tell.
-            }
+            lingeringClose("HTTP/1.1 " + e.status() + " " + e.getMessage()
+                    + "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         }
 
         /** @return true if the helper has ended */
@@ -825,14 +789,14 @@ public final class ProxyServer implements AutoCloseable {
         }
 
         /**
-         * Sends the end, and reads for a second or two what the client still
-         * sends: a close with unread input would be a reset, which can destroy
-         * what was written last (RFC 9112 section 9.6).
+         * Sends the last bytes and the end, and reads for a second or two what
+         * the client still sends: a close with unread input would be a reset,
+         * which can destroy what was written last (RFC 9112 section 9.6).
          */
-        void lingeringClose() {
+        void lingeringClose(String last) {
             long start = System.nanoTime();
             try (socket) {
-                out.flush();
+                write(last);
                 socket.shutdownOutput();
                 socket.setSoTimeout((int) LINGER.toMillis());
                 boolean more = joinHelper(LINGER);
@@ -844,16 +808,16 @@ public final class ProxyServer implements AutoCloseable {
             }
         }
 
+        /** Ends the wait for a response, or an idle connection. */
         void endIfLate() {
-            var awaited = exchange.filter(Exchange::isAwaited);
-            if (awaited.isPresent()) {
-                awaited.filter(e -> isOver(e.since, options.responseTimeout()))
-                        .ifPresent(e -> e.giveUp(
-                                new SocketTimeoutException("no response")));
-            } else if (isIdle() && upstream.stream()
-                    .allMatch(Connection::isIdle)) {
+            var awaited = exchange.filter(e -> e.body.ended() && !hasBegun);
+            if (awaited.isEmpty() && isIdle()
+                    && upstream.stream().allMatch(Connection::isIdle)) {
                 abort();
             }
+            awaited.filter(e -> isOver(e.upstream.lastByte,
+                    options.responseTimeout())).ifPresent(e ->
+                    e.giveUp(new SocketTimeoutException("no response")));
         }
 
         /** Resets both connections. */
@@ -862,44 +826,16 @@ public final class ProxyServer implements AutoCloseable {
             super.abort();
             upstream.ifPresent(Connection::abort);
         }
-
-        void end() {
-            Thread.interrupted();   // the helper is awaited all the same
-            close();
-            upstream.ifPresent(Connection::close);
-            try {
-                joinHelper(LINGER);
-            } catch (IOException e) {
-                // The proxy is closing.
-            }
-        }
     }
 
     /**
      * One request on its way to the upstream, and its response on the way back.
      * While the client's thread awaits the response, its helper may be sending.
+     *
+     * @param framing of the request, as is {@code body}
      */
-    private final class Exchange {
-
-        final Client client;
-        final Connection upstream;
-        final RequestHead request;
-        final Framing framing;
-        final Body body;                 // these two: of the request
-        private volatile boolean sent;   // the request, to its last byte
-        private volatile boolean over;   // sent, or failed to be sent
-        private volatile long since;     // over since then
-        private volatile ResponseHead response;
-        private volatile Optional<IOException> reason = Optional.empty();
-
-        Exchange(Client client, Connection upstream, RequestHead request,
-                Framing framing) {
-            this.client = client;
-            this.upstream = upstream;
-            this.request = request;
-            this.framing = framing;
-            body = body(client.in, framing);
-        }
+    private record Exchange(Client client, Connection upstream,
+            RequestHead request, Framing framing, Body body) {
 
         /** Always as HTTP/1.1, and with the framing that the request had. */
         void writeRequest(List<Header> fields) throws IOException {
@@ -909,20 +845,12 @@ public final class ProxyServer implements AutoCloseable {
         }
 
         void send() throws IOException {
-            try {
-                if (!(framing instanceof Framing.None)) {
-                    copyBody(body, upstream.out, framing);
-                }
-                sent = true;
-            } finally {
-                since = now();
-                over = true;
-            }
+            copyBody(body, upstream.out, framing);
         }
 
         /** Ends the wait for the response, whatever it waits for. */
         void giveUp(IOException why) {
-            reason = Optional.of(why);
+            upstream.reason = Optional.of(why);
             upstream.abort();
         }
 
@@ -935,10 +863,6 @@ public final class ProxyServer implements AutoCloseable {
             }
         }
 
-        boolean isAwaited() {
-            return over && response == null;
-        }
-
         /** Passes on interim responses (1xx), which HTTP/1.0 does not know. */
         ResponseHead awaitResponse() throws IOException {
             var head = readResponse(upstream.in, request);
@@ -948,7 +872,7 @@ public final class ProxyServer implements AutoCloseable {
                 }
                 head = readResponse(upstream.in, request);
             }
-            response = head;
+            upstream.response = head;
             return head;
         }
 
@@ -956,7 +880,7 @@ public final class ProxyServer implements AutoCloseable {
         boolean writeResponse(ResponseHead head, Framing framing)
                 throws IOException {
             boolean interim = head.status() < 200;
-            boolean stays = interim || body.ended() && !closing
+            boolean stays = interim || body.ended() && client.goesOn()
                     && !request.isHttp10()
                     && !(framing instanceof Framing.UntilClose)
                     && !listElements(request.headers(), "Connection")
@@ -977,15 +901,9 @@ public final class ProxyServer implements AutoCloseable {
             return stays;
         }
 
-        /** The body of a response. */
-        InputStream responseBody() {
-            return response.framing() instanceof Framing.UntilClose
-                    ? upstream.in : body(upstream.in, response.framing());
-        }
-
-        /** @return true if the request was sent to its last byte */
-        boolean settle() throws IOException {
-            return body.ended() && client.joinHelper(LINGER) && sent;
+        InputStream responseBody(ResponseHead head) {
+            return head.framing() instanceof Framing.UntilClose
+                    ? upstream.in : bodyOf(upstream.in, head.framing());
         }
     }
 
@@ -995,8 +913,6 @@ public final class ProxyServer implements AutoCloseable {
         /** @throws SocketTimeoutException if the server is silent */
         SocketChannel connect(Authority to) throws IOException;
     }
-
-    private record Head(String start, List<Header> fields) {}
 
     /**
      * The head of a request.
@@ -1086,7 +1002,6 @@ public final class ProxyServer implements AutoCloseable {
      *
      * @param maxConnections  clients served at the same time, at least 1; the
      *                        next one is answered with 503
-     * @param maxIdleUpstream upstream connections kept for reuse, zero or more
      * @param responseTimeout longest wait for the head of a response once the
      *                        request has been sent
      * @param idleTimeout     longest time in which nothing is written, neither
@@ -1095,53 +1010,45 @@ public final class ProxyServer implements AutoCloseable {
      *                        client should take 256 KiB in this time
      * @param nanoClock       for both, as {@link System#nanoTime}
      */
-    public record Options(int maxConnections, int maxIdleUpstream,
-            Duration responseTimeout, Duration idleTimeout,
-            LongSupplier nanoClock) {
+    public record Options(int maxConnections, Duration responseTimeout,
+            Duration idleTimeout, LongSupplier nanoClock) {
 
         public Options {
             require(maxConnections > 0, "maxConnections", maxConnections);
-            require(maxIdleUpstream >= 0, "maxIdleUpstream", maxIdleUpstream);
             require(!responseTimeout.isNegative(), "responseTimeout",
                     responseTimeout);
             require(!idleTimeout.isNegative(), "idleTimeout", idleTimeout);
             Objects.requireNonNull(nanoClock, "nanoClock");
         }
 
-        /** 1,000 clients, 32 connections kept; 10 s and 60 s. */
+        /** 1,000 clients, 10 s and 60 s. */
         public static Options defaults() {
-            return new Options(1000, 32, Duration.ofSeconds(10),
+            return new Options(1000, Duration.ofSeconds(10),
                     Duration.ofSeconds(60), System::nanoTime);
         }
 
         /** The same with another maxConnections. */
         public Options withMaxConnections(int maxConnections) {
-            return new Options(maxConnections, maxIdleUpstream,
-                    responseTimeout, idleTimeout, nanoClock);
-        }
-
-        /** The same with another maxIdleUpstream. */
-        public Options withMaxIdleUpstream(int maxIdleUpstream) {
-            return new Options(maxConnections, maxIdleUpstream,
-                    responseTimeout, idleTimeout, nanoClock);
+            return new Options(
+                    maxConnections, responseTimeout, idleTimeout, nanoClock);
         }
 
         /** The same with another responseTimeout. */
         public Options withResponseTimeout(Duration responseTimeout) {
-            return new Options(maxConnections, maxIdleUpstream,
-                    responseTimeout, idleTimeout, nanoClock);
+            return new Options(
+                    maxConnections, responseTimeout, idleTimeout, nanoClock);
         }
 
         /** The same with another idleTimeout. */
         public Options withIdleTimeout(Duration idleTimeout) {
-            return new Options(maxConnections, maxIdleUpstream,
-                    responseTimeout, idleTimeout, nanoClock);
+            return new Options(
+                    maxConnections, responseTimeout, idleTimeout, nanoClock);
         }
 
         /** The same with another nanoClock. */
         public Options withNanoClock(LongSupplier nanoClock) {
-            return new Options(maxConnections, maxIdleUpstream,
-                    responseTimeout, idleTimeout, nanoClock);
+            return new Options(
+                    maxConnections, responseTimeout, idleTimeout, nanoClock);
         }
     }
 
@@ -1173,19 +1080,6 @@ public final class ProxyServer implements AutoCloseable {
         return new Header("Via", version.replace("HTTP/", "") + " lab408");
     }
 
-    /** Only spaces and tabs (OWS), while trim() strips every control. */
-    private static String withoutOws(String text) {
-        int from = 0;
-        int to = text.length();
-        while (from < to && " \t".indexOf(text.charAt(from)) >= 0) {
-            from++;
-        }
-        while (from < to && " \t".indexOf(text.charAt(to - 1)) >= 0) {
-            to--;
-        }
-        return text.substring(from, to);
-    }
-
     private static String lower(String text) {
         return text.toLowerCase(Locale.ROOT);
     }
@@ -1204,6 +1098,14 @@ public final class ProxyServer implements AutoCloseable {
         }
     }
 
+    private static void close(Closeable socket) {
+        try {
+            socket.close();
+        } catch (IOException e) {
+            // The descriptor is released all the same.
+        }
+    }
+
     // The demo: one scene for each step.
 
     private static final List<String> STEPS = List.of("Drop hop-by-hop fields",
@@ -1211,48 +1113,46 @@ public final class ProxyServer implements AutoCloseable {
             "Tunnel CONNECT requests", "Stream request and response bodies",
             "Answer 502 and 504 for a failing upstream",
             "Reuse upstream connections");
-    private static final InetAddress HERE = InetAddress.getLoopbackAddress();
-    private static final InetSocketAddress ANY = new InetSocketAddress(HERE, 0);
-    private static final Options DEFAULTS = Options.defaults();
-    private static volatile int scene = 1;
+    private static final InetSocketAddress ANY =
+            new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
 
     /** No argument: the demo; {@code help} names the other commands. */
     public static void main(String[] args) throws Exception {
-        Thread.setDefaultUncaughtExceptionHandler((t, e) -> died(e));
+        Thread.setDefaultUncaughtExceptionHandler((_, e) -> next(e));
+        var words = String.join(" ", args);
         var verb = Pattern.compile("(?:serve|forward) (?:(\\S+):)?(\\d{1,5})"
-                + " --(?:upstream (\\S+):(\\d{1,5})|allow (\\S+))")
-                .matcher(String.join(" ", args));
+                + " --(?:upstream (\\S+):(\\d{1,5})"
+                + "|allow ((?:[^ ,]+:\\d{1,5},?)+))")
+                .matcher(words);
+        boolean help = words.matches("-h|(--)?help");
         if (args.length == 0) {
             demo();
         } else if (verb.matches()) {
-            scene = STEPS.size();
             serve(verb);
         } else {
-            usage("""
+            (help ? System.out : System.err).println((help ? ""
+                    : "not understood: " + words + "\n") + """
                     lab-408        the demo, step by step
                     lab-408 serve [HOST:]PORT --upstream HOST:PORT
                                    a reverse proxy
                     lab-408 forward [HOST:]PORT --allow HOST:PORT,...
                                    a forward proxy, CONNECT included
                     lab-408 help   this text
-                    A proxy runs until Ctrl-C or the end of standard input.""",
-                    args);
+                    A proxy runs until Ctrl-C or the end of standard input.""");
+            System.exit(help ? 0 : 2);
         }
     }
 
     private static void serve(MatchResult verb) throws Exception {
         var bind = new InetSocketAddress(Objects.requireNonNullElse(
                 verb.group(1), "127.0.0.1"), Integer.parseInt(verb.group(2)));
-        var allowed = new HashSet<Authority>();
-        for (var each : verb.group(5) == null ? new String[0]
-                : verb.group(5).split(",")) {
-            allowed.add(parseAuthority(each));
-        }
-        try (var proxy = verb.group(5) != null
-                ? startForward(bind, allowed::contains, DEFAULTS)
-                : startReverse(bind, InetSocketAddress.createUnresolved(
+        try (var proxy = verb.group(5) == null
+                ? startReverse(bind, InetSocketAddress.createUnresolved(
                         verb.group(3), Integer.parseInt(verb.group(4))),
-                        DEFAULTS)) {
+                        Options.defaults())
+                : startForward(bind, to -> List.of(lower(verb.group(5))
+                        .split(",")).contains(to.toString()),
+                        Options.defaults())) {
             IO.println("listening on " + shown(proxy.localAddress()));
             if (System.console() != null) {
                 Thread.currentThread().join();   // until Ctrl-C
@@ -1268,173 +1168,118 @@ public final class ProxyServer implements AutoCloseable {
 
     private static void demo() throws Exception {
         IO.println("lab 408  Proxy server\n");
-        var web = origin((in, out) -> {
-            while (true) {
-                var client = values(readHead(in).fields(), "X-Forwarded-For")
-                        .getFirst();
-                out.write(latin1("HTTP/1.1 200 OK\r\nContent-Length: "
-                        + client.length() + "\r\n\r\n" + client));
+        var isRead = new Semaphore(0);
+        var web = HttpServer.create(ANY, 0);
+        web.createContext("/", call -> {
+            boolean slow = call.getRequestURI().getPath().equals("/slow");
+            var from = latin1(call.getRequestHeaders().getOrDefault(
+                    "X-Forwarded-For", List.of("nobody")).toString());
+            call.sendResponseHeaders(200, slow ? 0 : from.length);
+            try (var body = call.getResponseBody()) {
+                body.write(from);
+                if (slow) {
+                    body.flush();
+                    isRead.acquireUninterruptibly();
+                    body.write(latin1(" two"));
+                }
             }
         });
-        var echo = origin((in, out) -> in.transferTo(out));
-        var isRead = new CountDownLatch(1);
-        var slow = origin((in, out) -> {
-            readHead(in);
-            out.write(latin1("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"
-                    + "\r\n\r\n3\r\none\r\n"));
-            isRead.await();
-            out.write(latin1("3\r\ntwo\r\n0\r\n\r\n"));
-        });
-        var silent = origin((in, out) -> Thread.sleep(9000));
+        web.start();
         var sent = List.of(new Header("Host", "zoo.test"),
                 new Header("Connection", "X-Secret"), new Header("TE", "gzip"),
                 new Header("X-Secret", "1"), new Header("Accept", "*/*"));
-        try (var toWeb = startReverse(ANY, web, DEFAULTS);
-             var tunnels = startForward(ANY,
-                     to -> to.port() == echo.getPort(), DEFAULTS);
-             var toSlow = startReverse(ANY, slow, DEFAULTS);
-             var toSilent = startReverse(ANY, silent, DEFAULTS
-                     .withResponseTimeout(Duration.ofMillis(300)))) {
-            show("Connection names", ".x-secret.,.* Host Accept X-F.*", () ->
-                    listElements(sent, "Connection") + ", upstream: "
-                            + addForwardingFields(removeHopByHop(sent), HERE,
-                                    "HTTP/1.1").stream().map(Header::name)
-                                    .collect(Collectors.joining(" ")));
-            show("framed twice", "400 .* 0", () -> ask(toWeb,
-                    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n"
-                    + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        try (AutoCloseable _ = () -> web.stop(0);
+             var silent = new ServerSocket(0, 50, ANY.getAddress());
+             var toWeb = startReverse(ANY, web.getAddress(),
+                     Options.defaults());
+             var tunnels = startForward(ANY, to -> to.port() != 443,
+                     Options.defaults());
+             var toSilent = startReverse(ANY,
+                     (InetSocketAddress) silent.getLocalSocketAddress(),
+                     Options.defaults().withResponseTimeout(
+                             Duration.ofMillis(300)))) {
+            show(1, "fields", "Host Accept X-F.*", addForwardingFields(
+                    removeHopByHop(sent), ANY.getAddress(), "HTTP/1.1")
+                    .stream().map(Header::name)
+                    .collect(Collectors.joining(" ")));
+            show(2, "framed twice", "400 .* 0", ask(toWeb, "POST /",
+                    "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n")
                     + ", forwarded: " + toWeb.stats().requests());
-            show("GET / from", "200 OK 127.*", () -> get(toWeb));
-            show("CONNECT, hello", "200 .* hello, 403 .*", () -> ask(tunnels,
-                    "CONNECT " + shown(echo) + " HTTP/1.1\r\nHost: a\r\n\r\n"
-                    + "hello") + ", " + ask(tunnels,
-                    "CONNECT intra.test:443 HTTP/1.1\r\nHost: a\r\n\r\n"));
-            show("chunk by chunk", "one, then two", () -> {
-                try (var body = URI.create("http://" + shown(
-                        toSlow.localAddress())).toURL().openStream()) {
-                    var first = new String(body.readNBytes(3));
-                    isRead.countDown();
-                    return first + ", then " + new String(body.readAllBytes());
-                }
-            });
-            show("a silent origin", "504 .*", () -> get(toSilent));
-            show("20 requests", "1 .*", () -> {
-                for (int i = 0; i < 20; i++) {
-                    get(toWeb);
-                }
-                return toWeb.stats().upstreamConnects()
-                        + " upstream connection(s)";
-            });
+            show(3, "GET", "200 .*127.*", ask(toWeb, "GET /", ""));
+            show(4, "CONNECT, GET", "200 .* .nobody.", ask(tunnels, "CONNECT "
+                    + shown(web.getAddress()), "\r\nGET / HTTP/1.0\r\n"));
+            show(4, "CONNECT", "403 .*", ask(tunnels, "CONNECT a:443", ""));
+            try (var body = URI.create("http://" + shown(toWeb.localAddress())
+                    + "/slow").toURL().openStream()) {
+                var first = new String(body.readNBytes(11));
+                isRead.release();
+                show(5, "first chunk read", ".*127.* two",
+                        first + new String(body.readAllBytes()));
+            }
+            show(6, "a silent origin", "504 .*", ask(toSilent, "GET /", ""));
+            long before = toWeb.stats().upstreamConnects();
+            for (int i = 0; i < 20; i++) {
+                ask(toWeb, "GET /", "");
+            }
+            show(7, "20 requests", "[01] .*", toWeb.stats().upstreamConnects()
+                    - before + " new upstream connection(s)");
+        } catch (UnsupportedOperationException todo) {
+            next(todo);
         }
         IO.println("\nall seven steps work");
     }
 
-    private interface Origin {
-        void serve(InputStream in, OutputStream out) throws Exception;
-    }
-
-    /** Serves each connection on a thread of its own while the demo runs. */
-    private static InetSocketAddress origin(Origin origin) throws IOException {
-        var listening = new ServerSocket(0, 50, HERE);
-        var threads = Executors.newVirtualThreadPerTaskExecutor();
-        threads.submit(() -> {
-            while (true) {
-                var socket = listening.accept();
-                threads.submit(() -> {
-                    try (socket) {
-                        origin.serve(socket.getInputStream(),
-                                socket.getOutputStream());
-                    }
-                    return socket;
-                });
-            }
-        });
-        return (InetSocketAddress) listening.getLocalSocketAddress();
-    }
-
-    private static void show(String what, String expected,
-            Callable<String> play) throws Exception {
-        var seen = "";
-        try {
-            seen = play.call();
-        } catch (IOException e) {
-            seen = e.getMessage();
-        }
-        boolean good = seen.matches(expected);
-        IO.println("  %d  %-16s %s%s".formatted(scene, what, seen,
-                good ? "" : "   <- step " + scene));
-        if (!good) {
-            next(scene, "search ProxyServer.java for TODO step " + scene);
-        }
-        scene++;
-    }
-
-    private static String get(ProxyServer proxy) throws IOException {
-        return ask(proxy, "GET / HTTP/1.1\r\nHost: zoo.test\r\n\r\n");
-    }
-
-    /** Sends a request, and returns the status and the body of the answer. */
-    private static String ask(ProxyServer proxy, String request)
-            throws IOException {
-        try (var socket = new Socket(HERE, proxy.localAddress().getPort())) {
+    /** The status and the body of the answer. */
+    private static String ask(
+            ProxyServer proxy, String request, String fields) {
+        try (var socket = new Socket(ANY.getAddress(),
+                proxy.localAddress().getPort())) {
             socket.setSoTimeout(3000);
-            socket.getOutputStream().write(latin1(request));
+            socket.getOutputStream().write(latin1(request
+                    + " HTTP/1.1\r\nHost: zoo.test\r\n" + fields + "\r\n"));
             socket.shutdownOutput();
             return new String(socket.getInputStream().readAllBytes())
-                    .replaceFirst("(?s)^HTTP/1.1 ([^\r]*).*?\r\n\r\n", "$1 ")
+                    .replaceAll("(?s)HTTP/1.1 ([^\r]*).*?\r\n\r\n", "$1 ")
                     .strip();
+        } catch (IOException e) {
+            return e.getMessage();
         }
     }
 
     private static String shown(InetSocketAddress address) {
-        return address.getAddress().getHostAddress() + ":" + address.getPort();
+        return new Authority(address.getHostString(), address.getPort())
+                .toString();
     }
 
-    /** On any thread. The TODO of a step whose scene is to come can wait. */
-    private static void died(Throwable failure) {
-        var todo = Pattern.compile("TODO step (\\d+): .*")
-                .matcher(String.valueOf(failure.getMessage()));
-        if (!todo.matches()) {
-            failure.printStackTrace();
-        } else if (Integer.parseInt(todo.group(1)) <= scene) {
-            var place = failure.getStackTrace()[0];
-            next(Integer.parseInt(todo.group(1)), "%s\n  %s, line %d".formatted(
-                    todo.group(), place.getFileName(), place.getLineNumber()));
+    private static void show(int step, String what, String expected,
+            String seen) {
+        IO.println("  %d  %-17s %s".formatted(step, what, seen));
+        if (!seen.matches(expected)) {
+            next(new UnsupportedOperationException("TODO step " + step
+                    + ": search ProxyServer.java for it"));
         }
     }
 
-    private static synchronized void next(int step, String where) {
-        IO.println("""
-
-                next: step %d, %s
-                  %s
-                  %s""".formatted(
-                step, STEPS.get(step - 1), where, commands(step)));
-        System.out.flush();
-        Runtime.getRuntime().halt(0);
-    }
-
-    /** What to type next; the workbook's launcher says how. */
-    private static String commands(int step) {
+    /** On any thread, and once: it ends the program. */
+    private static synchronized void next(Throwable failure) {
+        var todo = String.valueOf(failure.getMessage());
+        if (!todo.startsWith("TODO step ")) {
+            failure.printStackTrace();
+            return;
+        }
+        int step = todo.charAt("TODO step ".length()) - '0';
         var env = System.getenv();
         boolean isHere = env.containsKey("WORKBOOK_JBANG")
                 || Files.exists(Path.of("jbang-catalog.json"));
-        var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
         var file = isHere ? env.getOrDefault("WORKBOOK_FILE", "")
                 : "PATH/TO/ProxyServer.java";
-        return (isHere ? "" : "in a clone of the workbook:\n  ")
-                + "check  %s test-408 %s".formatted(jbang, file).strip()
-                + "\n  hint   %s hint 408 %d".formatted(jbang, step);
-    }
-
-    /** What was typed is wrong, unless it was help. */
-    private static void usage(String text, String... typed) {
-        var words = String.join(" ", typed);
-        if (words.matches("-h|(--)?help")) {
-            IO.println(text);
-            return;
-        }
-        System.err.println("not understood: " + words + "\n" + text);
-        System.exit(2);
+        var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
+        IO.println("\nnext: step " + step + ", " + STEPS.get(step - 1) + "\n  "
+                + todo + "\n  " + failure.getStackTrace()[0]
+                + (isHere ? "" : "\n  in a clone of the workbook:")
+                + ("\n  check  " + jbang + " test-408 " + file).stripTrailing()
+                + "\n  hint   " + jbang + " hint 408 " + step);
+        System.out.flush();
+        Runtime.getRuntime().halt(0);
     }
 }
