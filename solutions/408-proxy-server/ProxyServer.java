@@ -1304,7 +1304,7 @@ public final class ProxyServer implements AutoCloseable {
 
     /** No argument: the demo; {@code help} names the other commands. */
     public static void main(String[] args) throws Exception {
-        Thread.setDefaultUncaughtExceptionHandler((_, e) -> next(e));
+        Thread.setDefaultUncaughtExceptionHandler((_, e) -> died(e));
         var words = String.join(" ", args);
         var verb = Pattern.compile("(?:serve|forward) (?:(\\S+):)?(\\d{1,5})"
                 + " --(?:upstream (\\S+):(\\d{1,5})"
@@ -1371,46 +1371,44 @@ public final class ProxyServer implements AutoCloseable {
             }
         });
         web.start();
+        var options = Options.defaults()
+                .withResponseTimeout(Duration.ofMillis(500));
         var sent = List.of(new Header("Host", "zoo.test"),
                 new Header("Connection", "X-Secret"), new Header("TE", "gzip"),
                 new Header("X-Secret", "1"), new Header("Accept", "*/*"));
         try (AutoCloseable _ = () -> web.stop(0);
              var silent = new ServerSocket(0, 50, ANY.getAddress());
-             var toWeb = startReverse(ANY, web.getAddress(),
-                     Options.defaults());
-             var tunnels = startForward(ANY, to -> to.port() != 443,
-                     Options.defaults());
-             var toSilent = startReverse(ANY,
-                     (InetSocketAddress) silent.getLocalSocketAddress(),
-                     Options.defaults().withResponseTimeout(
-                             Duration.ofMillis(300)))) {
-            show(1, "fields", "Host Accept X-F.*", addForwardingFields(
-                    removeHopByHop(sent), ANY.getAddress(), "HTTP/1.1")
-                    .stream().map(Header::name)
-                    .collect(Collectors.joining(" ")));
-            show(2, "framed twice", "400 .* 0", ask(toWeb, "POST /",
+             var reverse = startReverse(ANY, web.getAddress(), options);
+             var forward = startForward(
+                     ANY, to -> to.port() != 443, options)) {
+            show(1, "Connection names", ".x-secret.,.* Host Accept X-F.*",
+                    listElements(sent, "Connection") + ", upstream: "
+                            + addForwardingFields(removeHopByHop(sent),
+                                    ANY.getAddress(), "HTTP/1.1").stream()
+                                    .map(Header::name)
+                                    .collect(Collectors.joining(" ")));
+            show(2, "framed twice", "400 .* 0", ask(reverse, "POST /",
                     "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n")
-                    + ", forwarded: " + toWeb.stats().requests());
-            show(3, "GET", "200 .*127.*", ask(toWeb, "GET /", ""));
-            show(4, "CONNECT, GET", "200 .* .nobody.", ask(tunnels, "CONNECT "
+                    + ", forwarded: " + reverse.stats().requests());
+            show(3, "GET", "200 .*127.*", ask(reverse, "GET /", ""));
+            show(4, "CONNECT, GET", "200 .* .nobody.", ask(forward, "CONNECT "
                     + shown(web.getAddress()), "\r\nGET / HTTP/1.0\r\n"));
-            show(4, "CONNECT", "403 .*", ask(tunnels, "CONNECT a:443", ""));
-            try (var body = URI.create("http://" + shown(toWeb.localAddress())
+            show(4, "CONNECT", "403 .*", ask(forward, "CONNECT a:443", ""));
+            try (var body = URI.create("http://" + shown(reverse.localAddress())
                     + "/slow").toURL().openStream()) {
                 var first = new String(body.readNBytes(11));
                 isRead.release();
                 show(5, "first chunk read", ".*127.* two",
                         first + new String(body.readAllBytes()));
             }
-            show(6, "a silent origin", "504 .*", ask(toSilent, "GET /", ""));
-            long before = toWeb.stats().upstreamConnects();
+            show(6, "a silent origin", "504 .*", ask(forward,
+                    "GET http://127.0.0.1:" + silent.getLocalPort(), ""));
+            long before = reverse.stats().upstreamConnects();
             for (int i = 0; i < 20; i++) {
-                ask(toWeb, "GET /", "");
+                ask(reverse, "GET /", "");
             }
-            show(7, "20 requests", "[01] .*", toWeb.stats().upstreamConnects()
+            show(7, "20 requests", "[01] .*", reverse.stats().upstreamConnects()
                     - before + " new upstream connection(s)");
-        } catch (UnsupportedOperationException todo) {
-            next(todo);
         }
         IO.println("\nall seven steps work");
     }
@@ -1441,18 +1439,21 @@ public final class ProxyServer implements AutoCloseable {
             String seen) {
         IO.println("  %d  %-17s %s".formatted(step, what, seen));
         if (!seen.matches(expected)) {
-            next(new UnsupportedOperationException("TODO step " + step
-                    + ": search ProxyServer.java for it"));
+            next("TODO step " + step + ": search ProxyServer.java for it");
         }
     }
 
-    /** On any thread, and once: it ends the program. */
-    private static synchronized void next(Throwable failure) {
-        var todo = String.valueOf(failure.getMessage());
-        if (!todo.startsWith("TODO step ")) {
+    /** Any thread may meet a TODO. */
+    private static void died(Throwable failure) {
+        if (!String.valueOf(failure.getMessage()).startsWith("TODO step ")) {
             failure.printStackTrace();
             return;
         }
+        next(failure.getMessage() + "\n  " + failure.getStackTrace()[0]);
+    }
+
+    /** Says what to do next; the first call ends the program. */
+    private static synchronized void next(String todo) {
         int step = todo.charAt("TODO step ".length()) - '0';
         var env = System.getenv();
         boolean isHere = env.containsKey("WORKBOOK_JBANG")
@@ -1461,8 +1462,7 @@ public final class ProxyServer implements AutoCloseable {
                 : "PATH/TO/ProxyServer.java";
         var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
         IO.println("\nnext: step " + step + ", " + STEPS.get(step - 1) + "\n  "
-                + todo + "\n  " + failure.getStackTrace()[0]
-                + (isHere ? "" : "\n  in a clone of the workbook:")
+                + todo + (isHere ? "" : "\n  in a clone of the workbook:")
                 + ("\n  check  " + jbang + " test-408 " + file).stripTrailing()
                 + "\n  hint   " + jbang + " hint 408 " + step);
         System.out.flush();
