@@ -1383,16 +1383,16 @@ public final class ProxyServer implements AutoCloseable {
             }
         });
         web.start();
-        var options = Options.defaults()
-                .withResponseTimeout(Duration.ofMillis(500));
         var sent = List.of(new Header("Host", "zoo.test"),
                 new Header("Connection", "X-Secret"), new Header("TE", "gzip"),
                 new Header("X-Secret", "1"), new Header("Accept", "*/*"));
         try (AutoCloseable _ = () -> web.stop(0);
              var silent = new ServerSocket(0, 50, ANY.getAddress());
-             var reverse = startReverse(ANY, web.getAddress(), options);
-             var forward = startForward(
-                     ANY, to -> to.port() != 443, options)) {
+             var reverse = startReverse(ANY, web.getAddress(),
+                     Options.defaults());
+             var forward = startForward(ANY, to -> to.port() != 443,
+                     Options.defaults().withResponseTimeout(
+                             Duration.ofMillis(300)))) {
             show(1, "Connection names", ".x-secret.,.* Host Accept X-F.*",
                     listElements(sent, "Connection") + ", upstream: "
                             + addForwardingFields(removeHopByHop(sent),

@@ -956,22 +956,29 @@ class ProxyServerTest {
         @Test
         void a_response_arrives_although_the_upstream_takes_no_more_of_the_body() throws Exception {
             // rejects: a failed write that ends the reading of the response, a client that cannot get rid of the rest
-            var origin = closeLater(new Origin(link -> {
-                link.head("");
-                link.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno");
-                link.peer.close();   // with unread input, so that the proxy's next write meets a reset
-            }));
-            var proxy = reverse(origin);
-            var body = "j".repeat(2 << 20);
-            for (int i = 1; i <= 5; i++) {
-                var client = client(proxy).play("", send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + body.length()
-                        + "\r\n\r\n"));
-                client.play("drain() what the upstream does not take: the client sends everything before it reads", send(body));
-                var likely = "a failed write of the body is no reason to give up the response";
-                var answer = client.answer(likely);
-                Check.equal("401 no", answer.status() + " " + answer.body(), "the answer to client " + i, likely);
-                client.close();
-            }
+            var clock = closeLater(new HoldingClock());
+            var origin = closeLater(new Origin());
+            var proxy = reverse(origin, DEFAULTS.withNanoClock(clock));
+            var client = client(proxy);
+            clock.learnWatcher();
+            client.play("", send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4000000\r\n\r\n"));
+            var link = origin.link("");
+            link.head("");
+            link.send("HTTP/1.1 100 Continue\r\n\r\n");
+            client.head("read the response while the body has not come yet: sendBody() must not wait for it");
+            clock.holdNext();   // the thread that passes on interim responses; so the body's thread meets the reset first
+            link.send("HTTP/1.1 102 Processing\r\n\r\n");
+            clock.awaitHeld();
+            var sending = PendingCall.start(() -> client.play("", send("j".repeat(4_000_000))));
+            link.take(1, "send the body while the response is awaited");
+            link.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno");
+            link.peer.close();   // with unread input, which makes it a reset
+            Await.value(sending.outcome(), "that the client has sent its body", "drain() what the upstream does not take: the "
+                    + "client sends everything before it reads");
+            clock.close();
+            var likely = "a failed write of the body is no reason to give up the response";
+            var answer = client.answer(likely);
+            Check.equal("401 no", answer.status() + " " + answer.body(), "the answer", likely);
         }
 
         @Test
@@ -1714,6 +1721,52 @@ class ProxyServerTest {
         void awaitLooks() throws InterruptedException {
             long before = looks.get();
             Await.until(() -> looks.get() >= before + 3, "that the proxy looks at the clock", "");
+        }
+    }
+
+    /** The system's clock, at which one thread of the proxy can be held. */
+    private static final class HoldingClock implements java.util.function.LongSupplier, AutoCloseable {
+
+        private final Set<Thread> watchers = ConcurrentHashMap.newKeySet();
+        private final AtomicReference<Thread> held = new AtomicReference<>();
+        private final CountDownLatch released = new CountDownLatch(1);
+        private final AtomicInteger looks = new AtomicInteger();
+        private volatile boolean learns = true;
+        private volatile boolean holds;
+
+        @Override
+        public long getAsLong() {
+            var thread = Thread.currentThread();
+            if (learns) {
+                watchers.add(thread);
+                looks.incrementAndGet();
+            } else if (holds && !watchers.contains(thread) && held.compareAndSet(null, thread)) {
+                try {
+                    released.await();
+                } catch (InterruptedException e) {
+                    thread.interrupt();
+                }
+            }
+            return System.nanoTime();
+        }
+
+        /** To be called while a client is silent: only the proxy's watch over idle connections looks at the clock. */
+        void learnWatcher() throws InterruptedException {
+            Await.until(() -> looks.get() > 3, "that the proxy looks at the clock", "");
+            learns = false;
+        }
+
+        void holdNext() {
+            holds = true;
+        }
+
+        void awaitHeld() throws InterruptedException {
+            Await.until(() -> held.get() != null, "that the thread of the response looks at the clock", "");
+        }
+
+        @Override
+        public void close() {
+            released.countDown();
         }
     }
 
