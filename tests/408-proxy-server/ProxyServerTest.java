@@ -961,7 +961,7 @@ class ProxyServerTest {
             var proxy = reverse(origin, DEFAULTS.withNanoClock(clock));
             var client = client(proxy);
             clock.learnWatcher();
-            client.play("", send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4000000\r\n\r\n"));
+            client.play("", send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 50331648\r\n\r\n"));
             var link = origin.link("");
             link.head("");
             link.send("HTTP/1.1 100 Continue\r\n\r\n");
@@ -969,7 +969,8 @@ class ProxyServerTest {
             clock.holdNext();   // the thread that passes on interim responses; so the body's thread meets the reset first
             link.send("HTTP/1.1 102 Processing\r\n\r\n");
             clock.awaitHeld();
-            var sending = PendingCall.start(() -> client.play("", send("j".repeat(4_000_000))));
+            var block = new Action.Send(new byte[4 << 20]);   // twelve of them are more than the kernel's buffers hold
+            var sending = PendingCall.start(() -> client.play("", Collections.nCopies(12, block).toArray(Action[]::new)));
             link.take(1, "send the body while the response is awaited");
             link.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno");
             link.peer.close();   // with unread input, which makes it a reset
