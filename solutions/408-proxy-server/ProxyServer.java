@@ -282,7 +282,8 @@ public final class ProxyServer implements AutoCloseable {
 
     /**
      * Answers CONNECT, and is a tunnel from then on: two threads copy, one for
-     * each direction. When both directions have ended, so has the tunnel.
+     * each direction. When both directions have ended, so has the tunnel; when
+     * one has failed, the client's connection is closed on return.
      */
     // tag::tunnel[]
     private void tunnel(Client client, RequestHead request)
@@ -305,7 +306,8 @@ public final class ProxyServer implements AutoCloseable {
     /**
      * Copies one direction of a tunnel. Its end is passed on while the other
      * direction goes on (half-close). If either connection fails, the upstream
-     * is aborted, and that ends the other direction, too.
+     * is aborted, which ends a read from it; a read from the client ends when
+     * {@link #tunnel} returns.
      *
      * @return true if the direction ended well
      */

@@ -318,7 +318,8 @@ class ProxyServerTest {
                 var client = client(proxy).play("", send(row.getKey() + "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"));
                 var answer = client.answer("answer with a status; nothing else may follow");
                 Check.equal(row.getValue(), answer.status(), "the status for «" + shortened(row.getKey()) + "»",
-                        "whatever two servers could read differently is refused");
+                        "whatever two servers could read differently is refused; from step 6 on, fail() must keep the status of "
+                                + "an HttpStatusException");
                 client.play("after a refusal the connection ends: what follows may be part of an attack", gone()).close();
             }
             Check.equal(List.of(), origin.lines(), "the requests that reached the upstream", "none of these may be forwarded");
@@ -423,14 +424,18 @@ class ProxyServerTest {
             Check.that(Arrays.equals(body, link.take(body.length, "copy the body")), "the body that was sent, got another",
                     "copy bytes, as many as the read returned");
             Await.value(sending.outcome(), "that the request is sent", "");
+            link.send("HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n");
+            client.head("");
+            link.send(Arrays.copyOf(body, 5));
+            var likely = "count down and copy as many bytes as the read returned, which may be fewer than asked for";
+            var first = client.bytes(5, "the first 5 bytes of the body", likely);
             var answering = PendingCall.start(() -> {
-                link.send("HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n");
-                link.send(body);
+                link.send(Arrays.copyOfRange(body, 5, body.length));
                 return null;
             });
-            client.head("");
-            Check.that(Arrays.equals(body, client.bytes(300_000, "the body", "copy the body")), "the body that was sent, got "
-                    + "another", "copy bytes, as many as the read returned");
+            Check.that(Arrays.equals(first, Arrays.copyOf(body, 5))
+                    && Arrays.equals(client.bytes(body.length - 5, "the rest of the body", likely), Arrays.copyOfRange(body, 5, body.length)),
+                    "the body that was sent, got another", likely);
             Await.value(answering.outcome(), "that the response is sent", "");
         }
 
@@ -487,7 +492,7 @@ class ProxyServerTest {
             var client = client(proxy).play("", send("GET /old HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
             var answer = client.answer("");
             Check.equal("GET /old close", answer.body() + answer.field("Connection").orElse("(none)"), "body and Connection", "");
-            client.play("no further request on a connection of HTTP/1.0", end());
+            client.play("no further request on a connection of HTTP/1.0: return what writeResponse() returned", end());
             var head = origin.heads.getFirst();
             Check.equal("GET /old HTTP/1.1", head.getFirst(), "the request line upstream", "the proxy speaks HTTP/1.1");
             Check.that(field(head, "Host").endsWith(":" + origin.address().getPort()), "a Host upstream that names it, got «"
@@ -495,7 +500,7 @@ class ProxyServerTest {
             Check.equal("1.0 lab408", field(head, "Via"), "Via upstream", "the version in which the request came");
             var other = client(proxy).play("", send("GET /new HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n"));
             Check.equal("GET /new ", other.answer("").body(), "the body", "");
-            other.play("the client has said close", end());
+            other.play("the client has said close: return what writeResponse() returned", end());
         }
 
         @Test
@@ -674,7 +679,8 @@ class ProxyServerTest {
         @Test
         void the_end_of_one_direction_is_passed_on_and_the_other_goes_on() throws Exception {
             // rejects: both sockets closed at the first end; an end that is not passed on
-            var likely = "at the end of a direction, shutdownOutput() of the other socket, and nothing else";
+            var likely = "at the end of a direction, shutdownOutput() of the other socket, and nothing else; tunnel() returns when "
+                    + "the helper's direction has ended, too";
             for (var clientFirst : List.of(true, false)) {
                 var target = closeLater(new Origin());
                 var client = connected(forward(to -> true), target);
@@ -765,7 +771,8 @@ class ProxyServerTest {
                 client.play("", send("a"));
                 link.peer.play("", receive("a"), send("b"));
                 client.play("", receive("b"));
-                var likely = "a failure of one direction must end the other: abort() the upstream; and nothing more is written";
+                var likely = "a failure of one direction must end the other: abort() the upstream, and let tunnel() return "
+                        + "without waiting for a thread that reads from the client";
                 if (clientFirst) {
                     client.play("", reset());
                     link.peer.play(likely, gone());
@@ -866,7 +873,7 @@ class ProxyServerTest {
             client.play("", send(CHUNKED + "5;name=\"a b\"\r\nhello\r\n000b ; x\r\n, big world\r\n0;last\r\nX-Trailer: 1\r\n\r\n"
                     + get("/next")));
             Check.equal("POST / hello, big world", client.answer("").body(), "the body that the upstream decoded",
-                    "extensions and trailers are dropped");
+                    "the size of a chunk is written in hex; extensions and trailers are dropped");
             Check.equal("GET /next ", client.answer("").body(), "the answer to the next request", "");
         }
 
@@ -1016,6 +1023,10 @@ class ProxyServerTest {
                     client.play("", last);
                     Check.that(!link.rest().contains("0\r\n\r\n"), "a request without its end, but the last chunk came",
                             "a body that the client breaks off has no last chunk");
+                    if (last instanceof Action.HalfClose) {
+                        var likely = "an EOFException is a broken body: giveUp() with 400";
+                        Check.equal(400, client.answer(likely).status(), "the status after half a body and the end", likely);
+                    }
                 }
             }
         }
