@@ -57,7 +57,8 @@ public final class HttpPeer implements AutoCloseable {
         }
         int length = answer.field("Content-Length").map(Integer::parseInt).orElse(0);
         var body = new String(bytes(length, "a body of " + length + " bytes", likely), StandardCharsets.UTF_8);
-        History.note(peer.name() + " received " + answer.status() + (body.isEmpty() ? "" : " \"" + shortened(body) + "\""));
+        var shown = body.isEmpty() ? "" : " \"" + shortened(body) + "\"";
+        History.note(peer.name() + " received " + answer.status() + shown);
         return new Answer(answer.status(), answer.fields(), body);
     }
 
