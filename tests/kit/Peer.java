@@ -7,8 +7,8 @@ import java.net.Socket;
 import java.net.SocketException;
 
 /**
- * One end of a TCP connection that plays a script of actions and expectations, and puts each line of it into the history
- * of the test. It is closed when the test ends. For one thread.
+ * One end of a TCP connection that plays a script of actions and expectations, and puts each line of it into the
+ * history of the test. It is closed when the test ends. For one thread.
  */
 public final class Peer implements AutoCloseable {
 
