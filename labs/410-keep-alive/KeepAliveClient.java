@@ -234,7 +234,6 @@ public final class KeepAliveClient implements AutoCloseable {
      *         acquireTimeout, if connecting takes 2 seconds, or if nothing
      *         comes for readTimeout
      * @throws ProtocolException if the response is invalid
-     * @throws IllegalArgumentException if the port exceeds 65535
      * @throws IOException if the connection fails, or with the message
      *         "closed" after {@link #close}
      */
@@ -261,10 +260,9 @@ public final class KeepAliveClient implements AutoCloseable {
      */
     public synchronized int evictExpired() {
         long now = options.nanoClock().getAsLong();
-        long limit = nanos(options.idleTimeout());
         var expired = new ArrayList<Connection>();
-        idle.removeIf(each -> now - each.idleSince >= limit
-                && expired.add(each));
+        idle.removeIf(each -> now - each.idleSince
+                >= nanos(options.idleTimeout()) && expired.add(each));
         expired.forEach(this::disconnect);
         evicted += expired.size();
         return expired.size();
@@ -314,7 +312,6 @@ public final class KeepAliveClient implements AutoCloseable {
     private Response exchange(Connection connection, Request request)
             throws IOException {
         boolean reused = connection.in != null;
-        boolean done = false;
         connection.answered = false;
         try {
             if (!reused) {
@@ -325,14 +322,10 @@ public final class KeepAliveClient implements AutoCloseable {
             var response = new Response(this, connection, request, reused);
             reuses.add(reused ? 1 : 0);
             releaseIfOver(response);
-            done = true;
             return response;
         } catch (IOException e) {
+            disconnect(connection);
             throw toldFor(connection, e);
-        } finally {
-            if (!done) {
-                disconnect(connection);
-            }
         }
     }
 
@@ -342,14 +335,10 @@ public final class KeepAliveClient implements AutoCloseable {
         if (closed) {
             return new IOException("closed", failure);
         }
-        if (!(failure instanceof SocketTimeoutException)) {
-            return failure;
-        }
-        boolean connected = connection.in != null;
-        return new SocketTimeoutException("%s %s within %d ms".formatted(
-                connected ? "nothing from" : "cannot connect to",
-                connection.host.key, connected
-                        ? options.readTimeout().toMillis() : CONNECT_MILLIS));
+        return !(failure instanceof SocketTimeoutException) ? failure
+                : new SocketTimeoutException("nothing from %s within %d ms"
+                        .formatted(connection.host.key, connection.in == null
+                        ? CONNECT_MILLIS : options.readTimeout().toMillis()));
     }
 
     private SocketTimeoutException noPermit(Host host) {
@@ -444,8 +433,8 @@ public final class KeepAliveClient implements AutoCloseable {
             uri = URI.create(uri.toASCIIString());
             need(TOKEN.matcher(method).matches(), "method", method);
             need("http".equalsIgnoreCase(uri.getScheme())
-                    && uri.getHost() != null && uri.getRawUserInfo() == null,
-                    "uri", uri);
+                    && uri.getHost() != null && uri.getRawUserInfo() == null
+                    && uri.getPort() < 1 << 16, "uri", uri);
             need(headers.stream().noneMatch(each -> each.name().matches(
                     "(?i)host|content-length|transfer-encoding")),
                     "headers", headers);
