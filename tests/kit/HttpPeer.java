@@ -76,7 +76,8 @@ public final class HttpPeer implements AutoCloseable {
         }
     }
 
-    private Answer head(String likely) throws IOException {
+    /** The head of the next answer, interim ones (1xx) included; its body, if it has one, is left to {@link #bytes}. */
+    public Answer head(String likely) throws IOException {
         long start = System.nanoTime();
         var head = new ByteArrayOutputStream();
         while (!head.toString(StandardCharsets.ISO_8859_1).endsWith("\r\n\r\n")) {

@@ -71,9 +71,8 @@ public final class TestLifecycle implements InvocationInterceptor {
             failure = failure == null ? thrown : failure;
         }
         if (death.isPresent()) {
-            throw Todo.step(death.get()) > 0 ? death.get() : wrapped(run, death.get(),
-                    "every thread to live on, one died of ",
-                    "catch it where the thread begins: what goes wrong for one must harm nobody else");
+            throw Todo.step(death.get()) > 0 ? death.get()
+                    : wrapped(run, death.get(), "every thread to live on, one died of ", run.usualDeath);
         } else if (failure != null) {
             throw verdict(run, failure);
         }

@@ -28,7 +28,7 @@ final class Threads {
     static List<String> since(long first) {
         return Stream.concat(platformThreads(), virtualThreads())
                 .filter(thread -> thread.threadId() >= first && thread.isAlive())
-                .filter(thread -> !isOurs(thread.getName()) && !isIdleOfTheJdk(thread))
+                .filter(thread -> !isOurs(thread.getName()) && !isIdleOfTheJdk(thread) && !isIdleOfOkHttp(thread))
                 .map(Threads::describe).toList();
     }
 
@@ -70,6 +70,13 @@ final class Threads {
     private static boolean isIdleOfTheJdk(Thread thread) {
         return OF_THE_JDK.stream().anyMatch(thread.getName()::startsWith)
                 && Arrays.stream(thread.getStackTrace()).allMatch(frame -> frame.getModuleName() != null);
+    }
+
+    /** While it waits for the next task of any client, such a thread keeps the name of its last one. */
+    private static boolean isIdleOfOkHttp(Thread thread) {
+        return Arrays.stream(thread.getStackTrace())
+                .anyMatch(frame -> frame.getClassName().equals("okhttp3.internal.concurrent.TaskRunner")
+                        && frame.getMethodName().equals("awaitTaskToRun"));
     }
 
     private static String describe(Thread thread) {

@@ -10,13 +10,13 @@ import picocli.CommandLine.Spec;
 @Command(name = "new", description = {
     "For maintainers: begins a lab: every file that it needs, compiling, for you to replace.",
     "Title and steps come from book/curriculum.json; a lab that is not there gets an entry with two steps."},
-        footer = {"", "./jbang new 408-proxy-server ProxyServer",
-            "./jbang verify 408                    says what is still owed"})
+        footer = {"", "./jbang new 421-echo-twice EchoTwice",
+            "./jbang verify 421                    says what is still owed"})
 public final class NewCommand extends WorkbookCommand {
     @Spec
     CommandSpec spec;
 
-    @Parameters(index = "0", paramLabel = "NAME", description = "Number and words, for example 408-proxy-server.")
+    @Parameters(index = "0", paramLabel = "NAME", description = "Number and words, for example 421-echo-twice.")
     String slug;
 
     @Parameters(index = "1", paramLabel = "CLASS",

@@ -26,7 +26,7 @@ public record NewLab(Lab lab) {
 
     public static NewLab of(Workbook book, String slug, String type) throws IOException {
         if (!slug.matches("4\\d\\d-[a-z0-9-]+") || !type.matches("[A-Z][A-Za-z0-9]*")) {
-            throw new CannotCheck("a lab is named like 408-proxy-server ProxyServer: "
+            throw new CannotCheck("a lab is named like 421-echo-twice EchoTwice: "
                     + "number and words in small letters, then its class");
         }
         var lab = new Lab(book, slug, type);
@@ -76,7 +76,7 @@ public record NewLab(Lab lab) {
         }
     }
 
-    /** {@code 408-proxy-server} becomes «Proxy server». */
+    /** {@code 421-echo-twice} becomes «Echo twice». */
     private String title() {
         var words = lab.slug().substring(4).replace('-', ' ');
         return Character.toUpperCase(words.charAt(0)) + words.substring(1);

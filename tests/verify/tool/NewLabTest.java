@@ -35,7 +35,7 @@ class NewLabTest {
         try (var copy = WorkbookCopy.make()) {
             var refused = copy.grader("new", "proxy", "proxyServer");
             assertEquals(2, refused.status(), refused.all());
-            assertTrue(refused.errors().contains("408-proxy-server ProxyServer"), refused.all());
+            assertTrue(refused.errors().contains("421-echo-twice EchoTwice"), refused.all());
         }
     }
 }
