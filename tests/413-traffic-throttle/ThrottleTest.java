@@ -414,7 +414,9 @@ class ThrottleTest {
                             + " synchronized, reserve() is"),
                     "available(), tryAcquire(1), and the ns to the instant of"
                             + " reserve(1), while acquire(50) waits",
-                    "the thread that waits has its tokens already");
+                    "the caller that waits has reserved its tokens: take them"
+                            + " before the sleep, and do not wait until there"
+                            + " are enough");
             clock.advance(Duration.ofSeconds(1));
             clock.settle(waiting);
             returns(waiting, "acquire(50) to return after a second", "");
