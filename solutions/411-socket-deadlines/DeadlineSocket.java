@@ -1230,7 +1230,8 @@ public final class DeadlineSocket implements AutoCloseable {
     private static Server serve(String host, int port, Options options)
             throws IOException {
         return Server.start(new InetSocketAddress(host, port), request ->
-                new Response(200, "open\n".getBytes()), options);
+                new Response(200, "open\n".repeat(request.target().equals("/")
+                        ? 1 : 200_000).getBytes()), options);
     }
 
     private static void demo() throws Exception {
