@@ -1066,7 +1066,7 @@ public final class DeadlineSocket implements AutoCloseable {
             throws IOException {
         return Server.start(new InetSocketAddress(host, port), request ->
                 new Response(200, "open\n".repeat(request.target().equals("/")
-                        ? 1 : 200_000).getBytes()), options);
+                        ? 1 : 50_000).getBytes()), options);
     }
 
     private static void demo() throws Exception {
