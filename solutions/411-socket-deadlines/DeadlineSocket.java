@@ -1,6 +1,6 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
 //JAVA 25+
-//DESCRIPTION Lab 411: socket deadlines, and a server that outlasts Slowloris
+//DESCRIPTION Lab 411: a socket with deadlines, and a server that outlasts Slowloris
 
 import module java.base;
 
