@@ -1,6 +1,6 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
 //JAVA 25+
-//DESCRIPTION Lab 411: a socket with deadlines, and a server that outlasts Slowloris
+//DESCRIPTION Lab 411: socket deadlines, and a server that outlasts Slowloris
 
 import module java.base;
 
@@ -107,7 +107,7 @@ public final class DeadlineSocket implements AutoCloseable {
     private void writeAll(byte[] bytes, int offset, int length)
             throws IOException {
         throw new UnsupportedOperationException(
-                "TODO step 3: fail if isBroken; until length bytes are done: checkDeadline() of writing, channel.write() of the next piece(), and if that takes nothing, awaitReady(); if any of it throws after a part was done, set isBroken; an InterruptedIOException (a timeout is one) has its bytesTransferred set");
+                "TODO step 3: checkBroken(); until length bytes are done: checkDeadline() of writing, channel.write() of the next piece(), and if that takes nothing, awaitReady(); if any of it throws after a part was done, set isBroken; a timeout, and an interrupt, say in bytesTransferred how much was done");
     }
 
     /** @throws IOException if the socket is broken for writing */
@@ -1168,7 +1168,7 @@ public final class DeadlineSocket implements AutoCloseable {
             String seen) {
         IO.println("  %d  %-39s %s".formatted(step, what, seen));
         if (!seen.matches(wanted)) {
-            next(new Exception("TODO step " + step + ": search for it"));
+            next(new Exception("TODO step " + step + ": search the file"));
         }
     }
 
@@ -1186,7 +1186,8 @@ public final class DeadlineSocket implements AutoCloseable {
                 : "PATH/TO/DeadlineSocket.java";
         var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
         IO.println("\nnext: step " + step + ", " + STEPS.get(step - 1) + "\n  "
-                + todo + "\n  " + failure.getStackTrace()[0]
+                + todo + (failure instanceof UnsupportedOperationException
+                        ? "\n  " + failure.getStackTrace()[0] : "")
                 + (isHere ? "" : "\n  in a clone of the workbook:")
                 + ("\n  check  " + jbang + " test-411 " + file).stripTrailing()
                 + "\n  hint   " + jbang + " hint 411 " + step);

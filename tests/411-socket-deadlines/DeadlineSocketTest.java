@@ -882,6 +882,7 @@ class DeadlineSocketTest {
                 };
                 var read = virtual ? PendingCall.start(code)
                         : PendingCall.startOnPlatformThread(code);
+                pair.calls.add(read);
                 pair.awaitWaiting(1);
                 read.thread().interrupt();
                 interrupted(read);
