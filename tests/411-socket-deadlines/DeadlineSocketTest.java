@@ -734,15 +734,14 @@ class DeadlineSocketTest {
         }
 
         @Test
-        void on_the_real_clock_a_head_is_cut_after_headTimeout()
+        void on_the_real_clock_a_connection_is_closed_after_headTimeout()
                 throws Exception {
             site.options = site.options.withNanoClock(System::nanoTime)
                     .withHeadTimeout(Duration.ofMillis(40));
             long start = System.nanoTime();
-            var slow = site.connect("slow client");
-            slow.play("", send("G"));
-            toldSlow(slow);
-            atLeast(Duration.ofMillis(40), start, "the 408");
+            site.connect("silent client").play("the first byte must come"
+                    + " within headTimeout", end());
+            atLeast(Duration.ofMillis(40), start, "the connection");
         }
 
         private void toldSlow(HttpPeer slow) throws IOException {
@@ -1253,7 +1252,7 @@ class DeadlineSocketTest {
 
         @Test
         void an_address_may_enter_as_often_as_maxPerAddress() {
-            var admission = new DeadlineSocket.Admission(100, 3);
+            var admission = admission(100, 3);
             for (int i = 1; i <= 3; i++) {
                 enter(true, admission, ANNA, "connection " + i + " of 3");
             }
@@ -1263,7 +1262,7 @@ class DeadlineSocketTest {
 
         @Test
         void leaving_makes_room_for_one() {
-            var admission = new DeadlineSocket.Admission(100, 2);
+            var admission = admission(100, 2);
             enter(true, admission, ANNA, "connection 1 of 2");
             enter(true, admission, ANNA, "connection 2 of 2");
             for (int i = 0; i < 3; i++) {
@@ -1276,7 +1275,7 @@ class DeadlineSocketTest {
         @Test
         void all_together_may_enter_as_often_as_maxConnections() {
             // rejects: the total counted by address
-            var admission = new DeadlineSocket.Admission(5, 3);
+            var admission = admission(5, 3);
             for (int i = 0; i < 5; i++) {
                 enter(true, admission, address("a", i), "address " + i);
             }
@@ -1289,7 +1288,7 @@ class DeadlineSocketTest {
         @Test
         void a_refused_connection_is_not_counted() {
             // rejects: counting first, and looking then
-            var admission = new DeadlineSocket.Admission(2, 1);
+            var admission = admission(2, 1);
             enter(true, admission, ANNA, "connection 1 of 1");
             for (int i = 0; i < 10; i++) {
                 enter(false, admission, ANNA, "connection 2 of 1");
@@ -1302,7 +1301,7 @@ class DeadlineSocketTest {
         @Test
         void an_address_that_has_left_is_forgotten() {
             // rejects: counts of 0 that stay; refused addresses that stay
-            var admission = new DeadlineSocket.Admission(3, 2);
+            var admission = admission(3, 2);
             for (int i = 0; i < 1000; i++) {
                 admission.enter(address("a", i));
                 admission.enter(address("a", i));
@@ -1328,7 +1327,7 @@ class DeadlineSocketTest {
         @Test
         void one_address_counts_once_whatever_its_name() {
             // rejects: toString() as the key
-            var admission = new DeadlineSocket.Admission(100, 1);
+            var admission = admission(100, 1);
             enter(true, admission, ANNA, "connection 1 of 1");
             enter(false, admission, address("other.example", 1),
                     "the same address under another name");
@@ -1336,7 +1335,7 @@ class DeadlineSocketTest {
 
         @Test
         void a_connection_beyond_the_limit_gets_503() throws Exception {
-            var site = new Site();
+            var site = site();
             site.options = site.options.withMaxPerAddress(2);
             var first = site.connect("first client");
             var second = site.connect("second client");
@@ -1354,7 +1353,7 @@ class DeadlineSocketTest {
 
         @Test
         void a_closed_connection_makes_room_for_another() throws Exception {
-            var site = new Site();
+            var site = site();
             site.options = site.options.withMaxPerAddress(1);
             for (int i = 0; i < 3; i++) {
                 var client = site.connect("client " + i);
@@ -1373,7 +1372,7 @@ class DeadlineSocketTest {
                 disabledReason = "uses 127.0.0.2 without configuring it")
         void an_address_at_its_limit_does_not_affect_another()
                 throws Exception {
-            var site = new Site();
+            var site = site();
             site.options = site.options.withMaxPerAddress(5);
             for (int i = 0; i < 5; i++) {
                 site.connect("attacker " + i).play("", send("GET / HT"));
@@ -1387,6 +1386,21 @@ class DeadlineSocketTest {
             Check.equal("HTTP/1.1 200", text(other.getInputStream()
                     .readNBytes(12)), "what a client of 127.0.0.2 received",
                     "count each address by itself");
+        }
+
+        /** Meets the TODO where there is one: a server asks enter() alone. */
+        private static Site site() {
+            admission(1, 1);
+            return new Site();
+        }
+
+        private static DeadlineSocket.Admission admission(
+                int maxConnections, int maxPerAddress) {
+            var admission = new DeadlineSocket.Admission(
+                    maxConnections, maxPerAddress);
+            Check.equal(0, admission.addresses(), "addresses() at first",
+                    "no address has a connection yet");
+            return admission;
         }
 
         private static void enter(boolean expected,
