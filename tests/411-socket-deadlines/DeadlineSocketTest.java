@@ -1067,9 +1067,11 @@ class DeadlineSocketTest {
         @Test
         void a_whole_body_is_read_and_nothing_of_what_follows()
                 throws Exception {
+            // rejects: reads of more than the body has left
             var client = site.connect("client");
-            client.play("", sendSplit(postOf(5) + "hello" + postOf(0)
-                    + postOf(6) + "world!" + GET, 411));
+            site.sends(client, postOf(5) + "he");
+            client.play("", send("llo" + postOf(0)), sendSplit(postOf(6)
+                    + "world!" + GET, 411));
             for (var body : List.of("hello", "", "world!", "")) {
                 Check.equal(site.echo("/", body), client.answer("read at most"
                         + " length bytes").body(), "the body", "read at most"
@@ -1469,7 +1471,8 @@ class DeadlineSocketTest {
         var failure = Await.value(call.outcome().handle((value, e) ->
                 e == null ? value : e), "that the call ends", "a"
                 + " deadline is an instant, and bytes that move do not move it;"
-                + " after awaitReady() look at it, and then at the channel");
+                + " after awaitReady() look at it again, at the one of this"
+                + " direction, and then at the channel");
         if (failure instanceof UnsupportedOperationException todo) {
             throw todo;
         }
@@ -1558,8 +1561,9 @@ class DeadlineSocketTest {
             Await.until(() -> poller().waits() >= before + threads
                     && waiting() == threads, "that " + threads
                     + " thread(s) still wait: no deadline has passed",
-                    "a deadline ended a call too early, or the thread does not"
-                            + " wait with awaitReady()");
+                    "a deadline ended a call too early (from which instant does"
+                            + " it count?), or the thread does not wait with"
+                            + " awaitReady()");
         }
     }
 
