@@ -927,9 +927,8 @@ public final class DeadlineSocket implements AutoCloseable {
                 } else {
                     connection.abort();
                 }
-            } catch (Throwable e) {
-                accepted.close();
-                throw e;
+            } catch (IOException | RejectedExecutionException e) {
+                accepted.close();   // it is reset already; or shutdown() runs
             }
         }
 
