@@ -49,7 +49,7 @@ public final class DeadlineSocket implements AutoCloseable {
          */
         static Deadline after(Duration time, long now) {
             throw new UnsupportedOperationException(
-                    "TODO step 1: convert the time to nanoseconds, limit it to ±Long.MAX_VALUE / 2, and add it to now");
+                    "TODO step 1: convert the time to nanoseconds, limit it to Long.MAX_VALUE / 2 in either direction, and add it to now");
         }
 
         /** What is left: 0 once it has passed, Long.MAX_VALUE for NONE. */
@@ -115,7 +115,7 @@ public final class DeadlineSocket implements AutoCloseable {
         // TODO step 3: throw an IOException that says why, if isBroken
     }
 
-    // What the server below does for one of its connections.
+    // What the server does for each of its connections; it is given below.
 
     /**
      * Waits for the next request, and reads its head. A client has headTimeout
@@ -133,7 +133,7 @@ public final class DeadlineSocket implements AutoCloseable {
     private static Optional<Head> nextHead(Connection connection)
             throws IOException {
         throw new UnsupportedOperationException(
-                "TODO step 4: set the read deadline for the first byte, counted from connection.since; awaitByte(): false is the end, a timeout is counted in timedOutIdle; set the deadline for the head, but a first one keeps the one it has; readHead(): a timeout is counted in timedOutHead, and is a 408");
+                "TODO step 4: set the read deadline for the first byte, counted from connection.since; awaitByte(): false is the end, a timeout is counted in connection.server.timedOutIdle; set the deadline for the head, but a first one keeps the one it has; readHead(): a timeout is counted in timedOutHead, and is a 408");
     }
 
     /**
@@ -174,14 +174,14 @@ public final class DeadlineSocket implements AutoCloseable {
 
     /**
      * Until when a client must have moved its next byte. The average rate must
-     * reach minRate once gracePeriod is over; and a client that has
-     * been fast may not rest on that for longer than CREDIT bytes take.
+     * reach minRate once gracePeriod is over; and a client that has been fast
+     * may not rest on that for longer than CREDIT bytes take.
      *
      * @param start    when the body, or the response, began
      * @param progress when bytes moved last; start, if none have moved
      * @param bytes    how many have moved, at least 0
-     * @return the earlier of start + gracePeriod + bytes / rate, and progress +
-     *         gracePeriod + CREDIT / rate; NONE if there is no rate
+     * @return the earlier of start + gracePeriod + bytes / minRate, and progress
+     *         + gracePeriod + CREDIT / minRate; NONE if minRate is 0
      */
     static Deadline rateDeadline(
             long start, long progress, long bytes, Options options) {
@@ -204,7 +204,7 @@ public final class DeadlineSocket implements AutoCloseable {
      */
     private static byte[] readBody(Connection connection, int length)
             throws IOException {
-        // TODO step 6: until length bytes have come: set the read deadline to rateDeadline(), read what there is, at most PIECE bytes; −1 is an EOFException; a timeout is counted in timedOutBody, and is a 408
+        // TODO step 6: until length bytes have come: set the read deadline to rateDeadline(), read what there is, at most PIECE bytes; -1 is an EOFException; a timeout is counted in connection.server.timedOutBody, and is a 408
         connection.socket.setReadDeadline(Deadline.NONE);
         return connection.in.readNBytes(length);
     }
@@ -216,7 +216,7 @@ public final class DeadlineSocket implements AutoCloseable {
      */
     private static void send(Connection connection, byte[] response)
             throws IOException {
-        // TODO step 6: before each piece set the write deadline to rateDeadline(); a timeout is counted in timedOutWrite, and thrown again
+        // TODO step 6: before each piece set the write deadline to rateDeadline(); a timeout is counted in connection.server.timedOutWrite, and thrown again
         connection.socket.write(response, 0, response.length);
     }
 

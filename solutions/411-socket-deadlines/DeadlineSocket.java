@@ -49,7 +49,7 @@ public final class DeadlineSocket implements AutoCloseable {
          */
         // tag::deadline[]
         static Deadline after(Duration time, long now) {
-            // tag::step1[] convert the time to nanoseconds, limit it to ±Long.MAX_VALUE / 2, and add it to now
+            // tag::step1[] convert the time to nanoseconds, limit it to Long.MAX_VALUE / 2 in either direction, and add it to now
             long nanos = TimeUnit.NANOSECONDS.convert(time);   // saturates
             return new Deadline(true, now + Math.clamp(
                     nanos, -Long.MAX_VALUE / 2, Long.MAX_VALUE / 2));
@@ -169,7 +169,7 @@ public final class DeadlineSocket implements AutoCloseable {
     }
     // end::checkBroken[]
 
-    // What the server below does for one of its connections.
+    // What the server does for each of its connections; it is given below.
 
     /**
      * Waits for the next request, and reads its head. A client has headTimeout
@@ -187,7 +187,7 @@ public final class DeadlineSocket implements AutoCloseable {
     // tag::nextHead[]
     private static Optional<Head> nextHead(Connection connection)
             throws IOException {
-        // tag::step4[] set the read deadline for the first byte, counted from connection.since; awaitByte(): false is the end, a timeout is counted in timedOutIdle; set the deadline for the head, but a first one keeps the one it has; readHead(): a timeout is counted in timedOutHead, and is a 408
+        // tag::step4[] set the read deadline for the first byte, counted from connection.since; awaitByte(): false is the end, a timeout is counted in connection.server.timedOutIdle; set the deadline for the head, but a first one keeps the one it has; readHead(): a timeout is counted in timedOutHead, and is a 408
         var options = connection.options;
         try {
             connection.setReadDeadline(connection.isFirst
@@ -274,14 +274,14 @@ public final class DeadlineSocket implements AutoCloseable {
 
     /**
      * Until when a client must have moved its next byte. The average rate must
-     * reach minRate once gracePeriod is over; and a client that has
-     * been fast may not rest on that for longer than CREDIT bytes take.
+     * reach minRate once gracePeriod is over; and a client that has been fast
+     * may not rest on that for longer than CREDIT bytes take.
      *
      * @param start    when the body, or the response, began
      * @param progress when bytes moved last; start, if none have moved
      * @param bytes    how many have moved, at least 0
-     * @return the earlier of start + gracePeriod + bytes / rate, and progress +
-     *         gracePeriod + CREDIT / rate; NONE if there is no rate
+     * @return the earlier of start + gracePeriod + bytes / minRate, and progress
+     *         + gracePeriod + CREDIT / minRate; NONE if minRate is 0
      */
     // tag::rateDeadline[]
     static Deadline rateDeadline(
@@ -318,7 +318,7 @@ public final class DeadlineSocket implements AutoCloseable {
     // tag::readBody[]
     private static byte[] readBody(Connection connection, int length)
             throws IOException {
-        // tag::step6[] until length bytes have come: set the read deadline to rateDeadline(), read what there is, at most PIECE bytes; −1 is an EOFException; a timeout is counted in timedOutBody, and is a 408 // until then: connection.socket.setReadDeadline(Deadline.NONE); return connection.in.readNBytes(length);
+        // tag::step6[] until length bytes have come: set the read deadline to rateDeadline(), read what there is, at most PIECE bytes; -1 is an EOFException; a timeout is counted in connection.server.timedOutBody, and is a 408 // until then: connection.socket.setReadDeadline(Deadline.NONE); return connection.in.readNBytes(length);
         var body = new ByteArrayOutputStream();
         var piece = new byte[Math.min(length, PIECE)];
         long start = connection.now();
@@ -350,7 +350,7 @@ public final class DeadlineSocket implements AutoCloseable {
     // tag::send[]
     private static void send(Connection connection, byte[] response)
             throws IOException {
-        // tag::step6[] before each piece set the write deadline to rateDeadline(); a timeout is counted in timedOutWrite, and thrown again // until then: connection.socket.write(response, 0, response.length);
+        // tag::step6[] before each piece set the write deadline to rateDeadline(); a timeout is counted in connection.server.timedOutWrite, and thrown again // until then: connection.socket.write(response, 0, response.length);
         long start = connection.now();
         try {
             for (int sent = 0; sent < response.length; sent += PIECE) {
