@@ -180,8 +180,8 @@ public final class DeadlineSocket implements AutoCloseable {
      * @param start    when the body, or the response, began
      * @param progress when bytes moved last; start, if none have moved
      * @param bytes    how many have moved, at least 0
-     * @return the earlier of start + gracePeriod + bytes / minRate, and progress
-     *         + gracePeriod + CREDIT / minRate; NONE if minRate is 0
+     * @return the earlier of start + gracePeriod + bytes / minRate, and
+     *         progress + gracePeriod + CREDIT / minRate; NONE if minRate is 0
      */
     static Deadline rateDeadline(
             long start, long progress, long bytes, Options options) {
@@ -504,8 +504,7 @@ public final class DeadlineSocket implements AutoCloseable {
 
         /** Makes all threads that wait look at the clock. */
         void wakeup() {
-            selector.keys().forEach(key ->
-                    wake(key, SelectionKey.OP_READ | SelectionKey.OP_WRITE));
+            selector.keys().forEach(key -> wake(key, ~0));   // both directions
         }
 
         /** Ends the thread. A thread that waits gets an IOException. */
