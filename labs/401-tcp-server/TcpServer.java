@@ -5,25 +5,24 @@
 import module java.base;
 
 /**
- * A TCP server that holds ten thousand clients, and goes on serving when
- * things go wrong.
+ * A TCP server that holds ten thousand connections, and keeps serving when
+ * {@code accept()} fails, when clients are slow, and while it shuts down.
  *
- * <p>The one idea: plain blocking code on a virtual thread per client (JEP
- * 444). The rest keeps that idea alive: an accept loop that survives failures,
- * a cap on connections, time limits for slow peers, a shutdown that drains.
+ * <p>The one idea: each client gets a virtual thread of its own, and that
+ * thread runs plain blocking code (JEP 444). TCP itself: RFC 9293.
  *
- * <p>Thread-safe; only {@link Connection#in} and {@link Connection#out} belong
- * to the handler's own thread. TCP itself: RFC 9293.
+ * <p>Thread-safe, except that {@link Connection#in} and {@link Connection#out}
+ * are for the handler's thread.
  */
 public final class TcpServer implements AutoCloseable {
 
     /**
-     * Talks to one client, on a virtual thread of its own. The connection is
-     * closed when it returns or throws.
+     * Talks to one client, on a virtual thread of its own. The server closes
+     * the connection when the handler returns or throws.
      */
     @FunctionalInterface
     public interface Handler {
-        /** Whatever it throws ends this one connection and is counted. */
+        /** An exception or an Error ends this connection only. */
         void handle(Connection connection) throws Exception;
     }
 
@@ -46,7 +45,7 @@ public final class TcpServer implements AutoCloseable {
      * Starts a server.
      *
      * @param bind where to listen; port 0 takes any free port
-     * @throws BindException when the port is taken; nothing is left behind
+     * @throws BindException if the port is taken; no socket stays open
      */
     public static TcpServer start(
             InetSocketAddress bind, Handler handler, Options options)
@@ -55,10 +54,10 @@ public final class TcpServer implements AutoCloseable {
         Objects.requireNonNull(handler, "handler");
         Objects.requireNonNull(options, "options");
         throw new UnsupportedOperationException(
-                "TODO step 1: bind a ServerSocket to the address, with the backlog, and start() on it");
+                "TODO step 1: bind a ServerSocket to the address, with options.backlog(), and start() on it");
     }
 
-    /** Where the server listens: the real port, also after {@code bind} 0. */
+    /** Where the server listens, with the real port if it asked for port 0. */
     public InetSocketAddress localAddress() {
         throw new UnsupportedOperationException(
                 "TODO step 1: ask the listener: only it knows the port that the system chose");
@@ -67,438 +66,458 @@ public final class TcpServer implements AutoCloseable {
     /** Frees the port. A thread in {@code accept()} gets a SocketException. */
     private void stopListening() {
         throw new UnsupportedOperationException(
-                "TODO step 1: close the listener; whatever happens, nothing is thrown from here");
+                "TODO step 1: close the listener, and throw nothing");
     }
 
     /**
-     * The acceptor's whole life. For each client: {@link #awaitPlace}, accept,
-     * {@link #admit}, {@link #serve}. A failed accept while the server runs
-     * goes to {@link #backOff}.
+     * The accept thread runs this. For each client it calls
+     * {@link #awaitPermit}, {@code accept()}, {@link #admit} and, if that
+     * returns true, {@link #serve}. Whatever any of these throws while the
+     * server runs, an Error included, goes to {@link #backOff}; then the loop
+     * continues.
      */
     private void acceptLoop() {
         throw new UnsupportedOperationException(
-                "TODO step 2: accept clients while isRunning(), and end without a sound when that is over");
+                "TODO step 2: while isRunning(): accept, count it in counters.accepted, admit(), serve()");
     }
 
-    /** Lets {@link #converse} run beside the loop, which goes on at once. */
+    /** Starts {@link #runHandler} on a thread of its own, and returns. */
     private void serve(Socket socket) {
         throw new UnsupportedOperationException(
-                "TODO step 2: make a Connection and a virtual thread that will converse(); enter() both; start");
+                "TODO step 2: make a Connection and a virtual thread for runHandler(); enter() both; start it");
     }
 
-    /** One client, from its first byte to its last. */
-    private void converse(Connection connection) {
+    /** Serves one client from the first byte to the close. */
+    private void runHandler(Connection connection) {
         throw new UnsupportedOperationException(
-                "TODO step 2: run the handler; whatever it throws has failed(); in any case close and leave()");
+                "TODO step 2: call the handler; countFailure() of all that it throws; always close, then leave()");
     }
 
     /**
-     * A handler that sends each line back with its ASCII letters in upper case,
-     * all other bytes as they came. A line ends with LF; a CR at its end is
-     * dropped; the last one before the client's end needs no LF. The line
-     * {@code QUIT} ends the conversation. A line of more than {@code maxLine}
-     * bytes is answered {@code error: line too long}, and ends it too. While
-     * the server drains, the line at hand is the last.
+     * A handler that sends each line back, with its ASCII letters in upper case
+     * and all other bytes unchanged. A line ends with LF; the last one may end
+     * with the end of stream instead. A CR at the end of a line is dropped. The
+     * line {@code QUIT} closes the connection. A line of more than
+     * {@code maxLine} bytes is answered with {@code error: line too long} and
+     * a {@link #lingeringClose}. While the server is {@link
+     * Connection#draining draining}, the current line is the last.
      *
-     * @param maxLine in bytes, without the line end, at least 1; no line costs
-     *                more memory than that
+     * @param maxLine in bytes, without the line end, at least 1; the handler
+     *                stores no more than this of a line
      */
     public static Handler lineService(int maxLine) {
-        requireRange("maxLine", maxLine, 1, 1 << 30);
+        require(maxLine >= 1 && maxLine <= 1 << 30, "maxLine", maxLine);
         throw new UnsupportedOperationException(
-                "TODO step 3: for each line: read it, at most maxLine bytes of it, and write the answer");
+                "TODO step 3: return a handler: read a line of at most maxLine bytes, write the answer, again");
     }
 
     /**
-     * Called by the loop after {@code accept()} failed: most often the process
-     * is out of descriptors, and only time can free some. The acceptor is
-     * interrupted when the server closes.
+     * The loop calls this when {@code accept()} has failed, most often because
+     * the process has no file descriptor left. It counts the failure in
+     * {@code counters.acceptFailures} and waits. {@code close()} interrupts the
+     * accept thread, and the wait ends at once.
      *
-     * @param failuresInARow 1 for the first one after a success
+     * @param failures how many calls have failed in a row, at least 1
      */
-    private void backOff(int failuresInARow) {
+    private void backOff(int failures) {
         throw new UnsupportedOperationException(
-                "TODO step 4: count it; wait 5 ms, twice as long after each failure in a row, at most 1 s");
+                "TODO step 4: count the failure; sleep on options.timing(): 5 ms, 10, 20, ... at most 1 s");
     }
 
     /**
-     * Called by the loop before each accept. With {@link OverCap#WAIT} it
-     * returns when there is a place for one more client; the acceptor is
-     * interrupted when the server closes.
+     * The loop calls this before each {@code accept()}. {@code close()}
+     * interrupts the accept thread, and the wait ends at once.
      */
-    private void awaitPlace() {
-        // TODO step 5: with WAIT, return when a place is free; with REJECT, at once
+    private void awaitPermit() {
+        // TODO step 5: with WAIT, return when a permit is free, or when interrupted; else at once
     }
 
-    /**
-     * Called by the loop: whether this client is to be served. One that is not
-     * gets its {@link #sayBusy} on a thread of its own, so that it cannot hold
-     * up the loop; with 64 such {@code farewells} under way, {@link #abort}.
-     */
+    /** The loop calls this for each client; true means: serve it. */
     private boolean admit(Socket socket) {
-        // TODO step 5: take a place: true; where none is free, count and reject the client: false
+        // TODO step 5: acquire a permit: true; if none is free, reject() the client: false
         return true;
     }
 
-    /** Called once for each connection that has left. */
-    private void giveBackPlace() {
-        // TODO step 5: the place is free for the next client
-    }
-
-    /** Called for each connection before its handler reads. */
-    private void limitReads(Socket socket) throws IOException {
-        // TODO step 6: no single read may wait longer than idleTimeout
-    }
-
-    /** Called for each write of a handler; {@code to} is its connection. */
-    private void write(Connection to, byte[] bytes, int offset, int length)
-            throws IOException {
-        var out = to.socket.getOutputStream();
-        // TODO step 6: write pieces of at most 16 KiB; let cutStalled() see when each began
-        out.write(bytes, offset, length);
-    }
-
-    /** Called by the watchdog, again and again. */
-    private void cutStalled() {
-        // TODO step 6: count and cut each live connection with a piece under way for writeStall
+    /** {@link #leave} calls this once for each connection. */
+    private void releasePermit() {
+        // TODO step 5: release the permit of one connection
     }
 
     /**
-     * The end of every shutdown; nobody is accepted any more.
-     *
-     * @return true when no handler had to be cut
+     * Counts the client in {@code counters.rejected} and disconnects it.
+     * {@link #sayBusy} takes up to a second, so it needs a virtual thread of
+     * its own; while 64 are at it, further clients are aborted.
      */
-    private boolean finish(Duration grace) throws InterruptedException {
-        // TODO step 7: wait for the handlers, at most the grace; cut() the rest, and wait for them
-        cutAll();
+    private void reject(Socket socket) {
+        // TODO step 5: count it; add it to lingering and sayBusy() on a thread; from 64 on, abort() it
+    }
+
+    /** Called before a handler reads from its connection. */
+    private void limitReads(Socket socket) throws IOException {
+        // TODO step 6: a read that waits longer than idleTimeout must throw; use millis()
+    }
+
+    /** Called for each write of a handler. */
+    private void write(Connection to, byte[] bytes, int offset, int length)
+            throws IOException {
+        var out = to.socket.getOutputStream();
+        // TODO step 6: write pieces of at most 16 KiB; note when each begins, until it has ended
+        out.write(bytes, offset, length);
+    }
+
+    /**
+     * The watchdog thread calls this several times in each writeStall. It
+     * counts in {@code counters.stallClosed} whom it cuts, and {@code isCut}
+     * makes sure that each connection is cut and counted once.
+     */
+    private void cutStalled() {
+        // TODO step 6: set isCut, count and abort() each live connection whose piece is writeStall old
+    }
+
+    /**
+     * The last part of every shutdown: no client is accepted any more. After
+     * the cut, it waits for the handlers again, for at most AFTER_CUT. While it
+     * waits, handlers leave: wait() gives up the monitor, join() does not.
+     *
+     * @return true if no handler has been cut, by this call or another
+     */
+    private synchronized boolean drain(Duration grace)
+            throws InterruptedException {
+        // TODO step 7: closeIdle(); wait for the handlers, at most the grace; cut() the rest; wait again
+        live.forEach(this::cut);
         return true;
     }
 
     // ---- given from here on ----
 
-    private static final Duration LAST_WORDS = Duration.ofSeconds(5);
-    private static final Duration FAREWELL = Duration.ofSeconds(1);
-    private static final int FAREWELLS_AT_ONCE = 64;
+    private static final Duration AFTER_CUT = Duration.ofSeconds(5);
+    private static final Duration LINGER = Duration.ofSeconds(1);
+    private static final int MOST_LINGERING = 64;
+    private static boolean hasWaited;            // guarded by the class
 
-    private volatile boolean closing;            // set once, never taken back
+    private volatile boolean closing;            // never false again
     private final AtomicLong ids = new AtomicLong();
-    private final Set<Socket> farewells = ConcurrentHashMap.newKeySet();
-    private final CountDownLatch ended = new CountDownLatch(1);
+    private final Set<Socket> lingering = ConcurrentHashMap.newKeySet();
+    private final Set<Connection> live = ConcurrentHashMap.newKeySet();
+    private volatile Thread watchdog;
+    private volatile int peak;                   // written under this lock
+    private boolean someoneCut;                  // guarded by this
 
-    private final ReentrantLock lock = new ReentrantLock();
-    private final Condition someoneLeft = lock.newCondition();
-    private final Set<Connection> live = new HashSet<>();   // guarded by lock
-    private int peak;                                       // guarded by lock
-    private boolean someoneCut;                             // guarded by lock
-    private boolean over;                                   // guarded by lock
-
-    /** Serves on a socket that listens already; the server owns it now. */
+    /** Serves on a socket that listens already; the server closes it. */
     static TcpServer start(
             ServerSocket listening, Handler handler, Options options) {
         var server = new TcpServer(listening, handler, options);
         waitOnce();
         server.acceptor.start();
         if (!options.writeStall().isZero()) {
-            Thread.ofVirtual().name("lab401-watchdog").start(server::watch);
+            server.watchdog = Thread.ofVirtual().name("lab401-watchdog")
+                    .start(server::watch);
         }
         return server;
     }
 
     /**
-     * The first virtual thread that waits for a socket makes the JDK open
-     * descriptors for its pollers. If none is free in that moment, no virtual
-     * thread can ever wait for a socket in this process. So one waits here,
-     * before any client can have taken the last descriptor.
+     * The first virtual thread that waits for a socket makes the JDK open the
+     * descriptors of its pollers. If none is free at that moment, no virtual
+     * thread can wait for a socket for the rest of the process's life. So one
+     * waits here, before clients can have taken all descriptors.
      */
-    private static void waitOnce() {
+    private static synchronized void waitOnce() {
+        if (hasWaited) {
+            return;
+        }
         CompletableFuture.runAsync(() -> {
-            try (var nobody = new ServerSocket()) {
-                nobody.bind(loopback(0));
-                nobody.setSoTimeout(1);
-                nobody.accept();
+            try (var unused = new ServerSocket(0, 1, ANY_PORT.getAddress())) {
+                unused.setSoTimeout(1);
+                unused.accept();
             } catch (IOException e) {
-                // The timeout: it has waited.
+                // The timeout: the thread has waited.
             }
         }, Thread::startVirtualThread).join();
+        hasWaited = true;
     }
 
-    /** True as long as new clients are accepted. */
+    /** True as long as the server accepts clients. */
     public boolean isRunning() {
         return !closing && !listener.isClosed();
     }
 
     /** What the server has done so far, and does now. */
     public Stats stats() {
-        lock.lock();
-        try {
-            return counters.stats(live.size(), peak);
-        } finally {
-            lock.unlock();
-        }
+        return new Stats(live.size(), peak, counters.accepted.sum(),
+                counters.rejected.sum(), counters.acceptFailures.sum(),
+                counters.handlerFailures.sum(), counters.idleClosed.sum(),
+                counters.stallClosed.sum());
     }
 
     /**
-     * Stops accepting, waits for the handlers, at most {@code grace}, and cuts
-     * the rest: their sockets are closed, their threads interrupted. Any thread
-     * may call it, as often as it likes; the shortest grace of all callers
-     * counts, and all get the same answer. A handler that calls it is neither
-     * waited for nor cut by its own call.
+     * Drains the server. It stops accepting, and {@link Connection#draining}
+     * becomes true. An idle connection, whose handler waits for the first byte
+     * of a request, ends at once: the handler's read throws an IOException. All
+     * other handlers get the time {@code grace} to return. Those that have not
+     * returned then are cut: their sockets are closed, their threads
+     * interrupted, and this method waits for them for at most 5 s.
+     *
+     * <p>Any thread may call this, at any time and repeatedly. Of several
+     * callers, the shortest grace counts, and all wait for the end. A handler
+     * may call it, too; this call then neither awaits nor cuts that handler or
+     * another one that has called it. A later call from elsewhere does.
      *
      * @param grace zero or more; zero cuts at once
-     * @return true when nobody had to be cut
+     * @return true if no handler has been cut so far
      * @throws InterruptedException if the caller is interrupted while it waits;
-     *         the server then accepts nobody, and {@link #close} ends it
+     *         the server then accepts no one, and {@link #close} ends the rest
      */
     public boolean shutdown(Duration grace) throws InterruptedException {
         requireNotNegative("grace", grace);
         closing = true;                 // draining() is true from here on
         stopListening();
-        acceptor.interrupt();           // ends its waits, but no accept()
-        acceptor.join(LAST_WORDS);      // the port is not free before it is out
-        endWatchdog();
-        boolean nobodyCut = finish(grace);
-        farewells.forEach(TcpServer::abort);
-        return nobodyCut;
+        acceptor.interrupt();           // ends its waits, but not accept()
+        acceptor.join(AFTER_CUT);       // a thread in accept() holds the port
+        LockSupport.unpark(watchdog);
+        try {
+            return drain(grace);
+        } finally {
+            lingering.forEach(TcpServer::abort);
+        }
     }
 
     /**
-     * Cuts everybody at once, and waits for their end at most 5 s. Any thread
-     * may call it, a handler too, which is then neither cut nor waited for; a
-     * second call finds nothing to do.
+     * Cuts all connections at once, and waits for their handlers for at most
+     * 5 s. Any thread may call it; of a handler that does, the same is true as
+     * for {@link #shutdown}. To close a closed server has no effect.
      */
     @Override
     public void close() {
-        boolean interrupted = Thread.interrupted();   // it closes even so
+        boolean interrupted = Thread.interrupted();
         try {
             shutdown(Duration.ZERO);
         } catch (InterruptedException e) {
-            cutAll();
+            close();   // nothing keeps it from closing
             interrupted = true;
-        } finally {
-            if (interrupted) {
-                Thread.currentThread().interrupt();
-            }
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
         }
     }
 
-    /** From here on the connection is live: counted, and cut at the end. */
-    private void enter(Connection connection, Thread thread) {
-        lock.lock();
-        try {
-            connection.thread = thread;
+    /** From here on the connection is active, and a shutdown sees it. */
+    private synchronized void enter(Connection connection, Thread thread) {
+        connection.thread = thread;
+        if (!connection.hasLeft) {   // else its thread was started before
+            peak = Math.max(peak, live.size() + 1);
             live.add(connection);
-            peak = Math.max(peak, live.size());
-            if (over) {
-                cut(connection);   // it has come too late to be waited for
-            }
-        } finally {
-            lock.unlock();
         }
     }
 
-    /** Counts a handler that threw, unless the server itself was the cause. */
-    private void failed(Connection connection) {
-        if (!connection.isCut.get() && !connection.wentIdle) {
+    /** For a connection whose handler has ended and whose socket is closed. */
+    private synchronized void leave(Connection connection) {
+        if (!connection.hasLeft) {
+            connection.hasLeft = true;
+            live.remove(connection);
+            releasePermit();
+            notifyAll();
+            LockSupport.unpark(watchdog);
+        }
+    }
+
+    /** Counts what a handler threw, unless the server is the cause. */
+    private void countFailure(Connection connection, Throwable failure) {
+        boolean causedByServer = connection.isCut.get()
+                || Stream.iterate(failure, c -> c != null, Throwable::getCause)
+                        .limit(10).anyMatch(c -> c == connection.thrownByRead);
+        if (!causedByServer) {
             counters.handlerFailures.increment();
         }
     }
 
-    /** Once for each connection that entered, when all is done. */
-    private void leave(Connection connection) {
-        giveBackPlace();
-        lock.lock();
-        try {
-            live.remove(connection);
-            someoneLeft.signalAll();
-            endWatchdog();
-        } finally {
-            lock.unlock();
-        }
-    }
-
-    private List<Connection> live() {
-        lock.lock();
-        try {
-            return List.copyOf(live);
-        } finally {
-            lock.unlock();
-        }
-    }
-
-    /** Closes the socket and interrupts the handler; call it under the lock. */
-    private void cut(Connection connection) {
+    /** Closes the socket and interrupts the handler. */
+    private synchronized void cut(Connection connection) {
         someoneCut = true;
-        connection.markCut();
+        connection.isCut.set(true);
         connection.close();
         connection.thread.interrupt();
+        notifyAll();   // no caller of shutdown() waits for its grace any more
     }
 
-    private void cutAll() {
-        lock.lock();
-        try {
-            over = true;
-            live.forEach(this::cut);
-            someoneLeft.signalAll();
-        } finally {
-            lock.unlock();
+    /** Ends the reads of idle connections; a later idle read ends itself. */
+    private void closeIdle() {
+        for (var connection : live) {
+            if (connection.idle) {
+                connection.closedIdle = true;
+                try {
+                    connection.socket.shutdownInput();   // read() returns -1
+                } catch (IOException e) {
+                    // The client was faster.
+                }
+            }
         }
-        farewells.forEach(TcpServer::abort);
-        endWatchdog();
     }
 
-    /** Nothing but a close from another thread ends a blocked write. */
+    /** Only a close by another thread ends a blocked write. */
     private void watch() {
         long tick = Math.clamp(nanos(options.writeStall()) / 8,
                 1_000_000, 100_000_000);
-        try {
-            while (!ended.await(tick, TimeUnit.NANOSECONDS)) {
-                cutStalled();
-            }
-        } catch (InterruptedException e) {
-            throw new AssertionError("nobody interrupts the watchdog", e);
+        while (!closing || !live.isEmpty()) {
+            cutStalled();
+            LockSupport.parkNanos(tick);
         }
     }
 
-    private void endWatchdog() {
-        lock.lock();
-        try {
-            if (closing && live.isEmpty()) {
-                ended.countDown();
-            }
-        } finally {
-            lock.unlock();
-        }
-    }
-
-    /** Takes up to a second: never call it on the accept thread. */
+    /** Takes up to a second. */
     private void sayBusy(Socket socket) {
         try {
             socket.getOutputStream().write(utf8(options.busyMessage()));
-            closePolitely(socket);
+            lingeringClose(socket);
         } catch (IOException e) {
-            abort(socket);   // the client did not wait for its answer
+            abort(socket);   // the client has not waited for the message
         } finally {
-            farewells.remove(socket);
+            lingering.remove(socket);
         }
     }
 
     /**
-     * A close over unread input sends RST, which can destroy the last answer
-     * on its way (RFC 9293 section 3.6.1). So: half-close, read on until the
-     * client has closed too, for at most a second, and close then.
+     * Closes the sending side, reads until the client has closed its own, for
+     * at most a second, and then closes the socket. A plain close while input
+     * is unread sends a reset, which can destroy what was written last (RFC
+     * 9293 section 3.6.1, RFC 9112 section 9.6).
      */
-    private static void closePolitely(Socket socket) throws IOException {
+    private static void lingeringClose(Socket socket) {
+        long end = System.nanoTime() + LINGER.toNanos();
         try (socket) {
             socket.shutdownOutput();
-            long end = System.nanoTime() + FAREWELL.toNanos();
-            var bin = new byte[8 * 1024];
-            long left = FAREWELL.toNanos();
-            while (left > 0) {
+            var ignored = new byte[8 * 1024];
+            do {
+                long left = Math.max(end - System.nanoTime(), 1);
                 socket.setSoTimeout(millis(Duration.ofNanos(left)));
-                if (socket.getInputStream().read(bin) == -1) {
-                    return;
-                }
-                left = end - System.nanoTime();
-            }
+            } while (socket.getInputStream().read(ignored) != -1
+                    && System.nanoTime() - end < 0);
+        } catch (IOException e) {
+            // The client has stayed for a second, or has reset the connection.
         }
     }
 
-    /** Closes with RST: what is queued is dropped (RFC 9293 section 3.6). */
+    /** Closes with a reset; queued data is dropped (RFC 9293, 3.10.5). */
     private static void abort(Socket socket) {
         try (socket) {
             socket.setSoLinger(true, 0);
         } catch (IOException e) {
-            // It is closed already, which is all we want.
+            // It is closed already.
         }
     }
 
-    /** What happens to a client when {@code maxConnections} are served. */
+    /** What happens to a client beyond {@code maxConnections}. */
     public enum OverCap {
-        /** It is accepted, told the busy message, and closed. */
+        /** It is accepted, reads the busy message, and is disconnected. */
         REJECT,
-        /** It waits in the kernel's backlog until there is a place. */
+        /** It waits in the kernel's backlog until a permit is free. */
         WAIT
+    }
+
+    /** A clock, and the sleep that goes with it; by default, the real ones. */
+    public interface Timing {
+
+        /** As {@link System#nanoTime}: only differences mean anything. */
+        default long nanoTime() {
+            return System.nanoTime();
+        }
+
+        /** Returns when the clock has come so far; at once, if it has. */
+        default void sleepUntil(long nanoTime) throws InterruptedException {
+            TimeUnit.NANOSECONDS.sleep(nanoTime - System.nanoTime());
+        }
     }
 
     /**
      * The limits of a server.
      *
-     * @param backlog        clients that the kernel holds until they are
+     * @param backlog        connections that the kernel holds until they are
      *                       accepted, at least 1; the system may hold fewer
-     * @param maxConnections handlers at work at once, at least 1
-     * @param overCap        what happens to one client more
-     * @param busyMessage    what a rejected client is told, in UTF-8, at most
-     *                       1024 bytes, so that telling it never blocks
+     * @param maxConnections handlers at work at the same time, at least 1
+     * @param overCap        what happens to a client beyond that
+     * @param busyMessage    what a rejected client reads, in UTF-8, at most
+     *                       1024 bytes, so that the write cannot block
      * @param idleTimeout    longest wait of one read; zero means no limit
      * @param writeStall     longest time in which a client may take nothing of
-     *                       the 16 KiB at hand; zero means no limit
-     * @param nanoClock      what the age of a write is measured with, in
-     *                       nanoseconds; waits themselves take real time
+     *                       the current 16 KiB; zero means no limit
+     * @param sendBuffer     bytes that the kernel may queue for a client
+     *                       (SO_SNDBUF); zero leaves it to the system. Linux
+     *                       resumes a blocked write when about a third of the
+     *                       buffer is free, so that much must be read in each
+     *                       writeStall: with the default, 256 KiB are enough
+     * @param timing         for the pauses after failed accepts and the age of
+     *                       writes; all other waits take real time
      */
     public record Options(int backlog, int maxConnections, OverCap overCap,
             String busyMessage, Duration idleTimeout, Duration writeStall,
-            LongSupplier nanoClock) {
+            int sendBuffer, Timing timing) {
 
         public Options {
-            requireRange("backlog", backlog, 1, Integer.MAX_VALUE);
-            requireRange("maxConnections", maxConnections, 1,
-                    Integer.MAX_VALUE);
             Objects.requireNonNull(overCap, "overCap");
             Objects.requireNonNull(busyMessage, "busyMessage");
-            requireRange("bytes of busyMessage \"" + busyMessage + "\"",
-                    utf8(busyMessage).length, 0, 1024);
+            Objects.requireNonNull(timing, "timing");
+            require(backlog >= 1, "backlog", backlog);
+            require(maxConnections >= 1, "maxConnections", maxConnections);
+            int bytes = utf8(busyMessage).length;
+            require(bytes <= 1024, "the length of busyMessage", bytes);
             requireNotNegative("idleTimeout", idleTimeout);
             requireNotNegative("writeStall", writeStall);
-            Objects.requireNonNull(nanoClock, "nanoClock");
+            require(sendBuffer >= 0, "sendBuffer", sendBuffer);
         }
 
-        /** Ten thousand clients, 5 min for a read, 30 s for a write. */
+        /** Ten thousand clients, 5 min for a read, 30 s for 16 KiB. */
         public static Options defaults() {
             return new Options(1024, 10_000, OverCap.REJECT, "busy\n",
                     Duration.ofMinutes(5), Duration.ofSeconds(30),
-                    System::nanoTime);
+                    256 * 1024, new Timing() {});
         }
 
         /** The same with another backlog. */
         public Options withBacklog(int backlog) {
             return new Options(backlog, maxConnections, overCap, busyMessage,
-                    idleTimeout, writeStall, nanoClock);
+                    idleTimeout, writeStall, sendBuffer, timing);
         }
 
-        /** The same with another cap. */
+        /** The same with another maxConnections. */
         public Options withMaxConnections(int maxConnections) {
             return new Options(backlog, maxConnections, overCap, busyMessage,
-                    idleTimeout, writeStall, nanoClock);
+                    idleTimeout, writeStall, sendBuffer, timing);
         }
 
-        /** The same with another answer to one client too many. */
+        /** The same with another overCap. */
         public Options withOverCap(OverCap overCap) {
             return new Options(backlog, maxConnections, overCap, busyMessage,
-                    idleTimeout, writeStall, nanoClock);
+                    idleTimeout, writeStall, sendBuffer, timing);
         }
 
-        /** The same with another busy message. */
+        /** The same with another busyMessage. */
         public Options withBusyMessage(String busyMessage) {
             return new Options(backlog, maxConnections, overCap, busyMessage,
-                    idleTimeout, writeStall, nanoClock);
+                    idleTimeout, writeStall, sendBuffer, timing);
         }
 
-        /** The same with another limit for one read. */
+        /** The same with another idleTimeout. */
         public Options withIdleTimeout(Duration idleTimeout) {
             return new Options(backlog, maxConnections, overCap, busyMessage,
-                    idleTimeout, writeStall, nanoClock);
+                    idleTimeout, writeStall, sendBuffer, timing);
         }
 
-        /** The same with another limit for a stalled write. */
+        /** The same with another writeStall. */
         public Options withWriteStall(Duration writeStall) {
             return new Options(backlog, maxConnections, overCap, busyMessage,
-                    idleTimeout, writeStall, nanoClock);
+                    idleTimeout, writeStall, sendBuffer, timing);
         }
 
-        /** The same with another clock. */
-        public Options withNanoClock(LongSupplier nanoClock) {
+        /** The same with another sendBuffer. */
+        public Options withSendBuffer(int sendBuffer) {
             return new Options(backlog, maxConnections, overCap, busyMessage,
-                    idleTimeout, writeStall, nanoClock);
+                    idleTimeout, writeStall, sendBuffer, timing);
+        }
+
+        /** The same with another timing. */
+        public Options withTiming(Timing timing) {
+            return new Options(backlog, maxConnections, overCap, busyMessage,
+                    idleTimeout, writeStall, sendBuffer, timing);
         }
     }
 
@@ -506,14 +525,16 @@ public final class TcpServer implements AutoCloseable {
      * Exact while no connection comes or goes. {@code int}: now; {@code long}:
      * since the start.
      *
-     * @param active          handlers at work
-     * @param peak            most handlers at work at once
-     * @param accepted        clients accepted, also those rejected afterwards
-     * @param rejected        clients told the busy message, or aborted
-     * @param acceptFailures  failed accepts; the close of the listener is none
-     * @param handlerFailures handlers that threw, unless the server cut them
-     * @param idleClosed      connections with a read longer than idleTimeout
-     * @param stallClosed     connections cut because of a stalled write
+     * @param active          connections being served
+     * @param peak            the highest value of active so far
+     * @param accepted        clients accepted, including those rejected later
+     * @param rejected        clients beyond maxConnections, with REJECT
+     * @param acceptFailures  calls of accept() that failed; those that failed
+     *                        because the listener was closed do not count
+     * @param handlerFailures handlers that threw something, unless the server
+     *                        had cut the connection or ended the read
+     * @param idleClosed      connections in which a read exceeded idleTimeout
+     * @param stallClosed     connections cut because a write stalled
      */
     public record Stats(int active, int peak, long accepted, long rejected,
             long acceptFailures, long handlerFailures, long idleClosed,
@@ -526,12 +547,6 @@ public final class TcpServer implements AutoCloseable {
         final LongAdder handlerFailures = new LongAdder();
         final LongAdder idleClosed = new LongAdder();
         final LongAdder stallClosed = new LongAdder();
-
-        Stats stats(int active, int peak) {
-            return new Stats(active, peak, accepted.sum(), rejected.sum(),
-                    acceptFailures.sum(), handlerFailures.sum(),
-                    idleClosed.sum(), stallClosed.sum());
-        }
     }
 
     /**
@@ -543,8 +558,13 @@ public final class TcpServer implements AutoCloseable {
         private final Socket socket;
         private final long id;
         private final AtomicBoolean isCut = new AtomicBoolean();
-        private boolean wentIdle;         // the handler's thread alone
-        private Thread thread;            // guarded by the server's lock
+        private Thread thread;            // guarded by the server
+        private boolean hasLeft;          // guarded by the server
+        private OutputStream out;         // these three: the handler's thread
+        private boolean inRequest;        // bytes have come since a write
+        private IOException thrownByRead;
+        private volatile boolean idle;    // in a read, and not inRequest
+        private volatile boolean closedIdle;
 
         private Connection(TcpServer server, Socket socket) {
             this.server = server;
@@ -552,19 +572,22 @@ public final class TcpServer implements AutoCloseable {
             this.id = server.ids.incrementAndGet();
         }
 
-        /** Unique in its server; 1, 2, 3 … in the order of arrival. */
+        /** Unique in its server: 1, 2, 3 … in the order of arrival. */
         public long id() {
             return id;
         }
 
-        /** The client's address, also after the end. */
+        /** The client's address, also after the connection is closed. */
         public InetSocketAddress remoteAddress() {
             return (InetSocketAddress) socket.getRemoteSocketAddress();
         }
 
         /**
          * What the client sends. A read that waits longer than idleTimeout
-         * throws SocketTimeoutException. Its close closes the connection.
+         * throws SocketTimeoutException, and the handler may read again. While
+         * the server drains, a read throws IOException if it has to wait and
+         * nothing has come in since the last write. To close the stream is to
+         * close the connection.
          */
         public InputStream in() throws IOException {
             server.limitReads(socket);
@@ -572,16 +595,22 @@ public final class TcpServer implements AutoCloseable {
         }
 
         /**
-         * What the client gets, unbuffered. A write of which the client takes
-         * nothing for writeStall cuts the connection and throws IOException.
-         * Its close closes the connection.
+         * What is sent to the client, unbuffered. A write of which the client
+         * takes nothing for writeStall throws IOException, and the connection
+         * is cut. To close the stream is to close the connection.
          */
         public OutputStream out() throws IOException {
-            socket.setTcpNoDelay(true);   // as Go: no answer waits for an ACK
-            return new Output(socket.getOutputStream());
+            if (out == null) {
+                socket.setTcpNoDelay(true);   // no answer waits for an ACK
+                if (server.options.sendBuffer() > 0) {
+                    socket.setSendBufferSize(server.options.sendBuffer());
+                }
+                out = new Output(socket.getOutputStream());
+            }
+            return out;
         }
 
-        /** True once the server closes: finish the work at hand and return. */
+        /** True once the server shuts down: finish this request and return. */
         public boolean draining() {
             return server.closing;
         }
@@ -592,13 +621,8 @@ public final class TcpServer implements AutoCloseable {
             try {
                 socket.close();
             } catch (IOException e) {
-                // The descriptor is gone all the same: close() is not repeated.
+                // The descriptor is released even if close() reports an error.
             }
-        }
-
-        /** The server, not the handler, ends this. True for the first call. */
-        private boolean markCut() {
-            return isCut.compareAndSet(false, true);
         }
 
         private final class Input extends FilterInputStream {
@@ -616,15 +640,31 @@ public final class TcpServer implements AutoCloseable {
             @Override
             public int read(byte[] bytes, int offset, int length)
                     throws IOException {
+                idle = !inRequest;   // then look at closing: see closeIdle()
                 try {
-                    return in.read(bytes, offset, length);
+                    boolean end = idle && server.closing
+                            && in.available() == 0;
+                    int count = end ? -1 : in.read(bytes, offset, length);
+                    if (end || closedIdle && count == -1) {
+                        thrownByRead = new IOException("the server is closing");
+                        throw thrownByRead;
+                    }
+                    inRequest |= count > 0;
+                    return count;
                 } catch (SocketTimeoutException e) {
-                    if (!wentIdle) {
-                        wentIdle = true;
+                    if (thrownByRead == null) {
                         server.counters.idleClosed.increment();
                     }
+                    thrownByRead = e;
                     throw e;
+                } finally {
+                    idle = false;
                 }
+            }
+
+            @Override
+            public long skip(long count) throws IOException {
+                return readNBytes(Math.clamp(count, 0, 8192)).length;
             }
         }
 
@@ -643,86 +683,75 @@ public final class TcpServer implements AutoCloseable {
             public void write(byte[] bytes, int offset, int length)
                     throws IOException {
                 Objects.checkFromIndexSize(offset, length, bytes.length);
+                inRequest = false;
                 server.write(Connection.this, bytes, offset, length);
             }
         }
     }
 
-    private static void requireRange(String name, int value, int least,
-            int most) {
-        if (value < least || value > most) {
-            throw new IllegalArgumentException(
-                    "%s must be %d to %d, not %d"
-                            .formatted(name, least, most, value));
+    private static void require(boolean valid, String name, Object value) {
+        if (!valid) {
+            throw new IllegalArgumentException(name + " cannot be " + value);
         }
     }
 
     private static void requireNotNegative(String name, Duration value) {
-        if (Objects.requireNonNull(value, name).isNegative()) {
-            throw new IllegalArgumentException(
-                    name + " must not be negative, not " + value);
-        }
+        Objects.requireNonNull(value, name);
+        require(!value.isNegative(), name, value);
     }
 
     /** For setSoTimeout, where 0 is no limit: at least 1 ms for any other. */
     private static int millis(Duration limit) {
-        long millis = Math.ceilDiv(nanos(limit), 1_000_000L);
-        return (int) Math.min(millis, Integer.MAX_VALUE);
+        return (int) Math.min(Math.ceilDiv(nanos(limit), 1_000_000L),
+                Integer.MAX_VALUE);
+    }
+
+    /** At most Long.MAX_VALUE, which is 292 years. */
+    private static long nanos(Duration duration) {
+        return TimeUnit.NANOSECONDS.convert(duration);
     }
 
     private static byte[] utf8(String text) {
         return text.getBytes(StandardCharsets.UTF_8);
     }
 
-    /** Three centuries at most, for want of bits. */
-    private static long nanos(Duration duration) {
-        var most = Duration.ofNanos(Long.MAX_VALUE);
-        return duration.compareTo(most) < 0
-                ? duration.toNanos() : Long.MAX_VALUE;
-    }
-
-    // The demo: a scene for each step, in their order.
+    // The demo: one scene for each step.
 
     private static final List<String> STEPS = List.of("Listen on a port",
             "Serve each client concurrently", "Answer line by line",
             "Survive failing accepts", "Cap the connections",
             "Cut off slow peers", "Drain and close");
-    private static final int CROWD = 1000;
-    private static volatile int scene;
+    private static final InetSocketAddress ANY_PORT =
+            new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
+    private static volatile int scene = 1;
 
     /** No argument: the demo; {@code serve [HOST:]PORT} until Ctrl-C. */
     public static void main(String[] args) throws Exception {
         Thread.setDefaultUncaughtExceptionHandler((t, e) -> died(e));
         switch (String.join(" ", args)) {
-            case "" -> demo();
+            case "" -> demo(Options.defaults());
             case String verb when verb.matches("serve (\\S+:)?\\d{1,5}") ->
-                stay(verb.substring("serve ".length()));
+                serve(verb.substring("serve ".length()));
             default -> usage("""
                     lab-401                    the demo, step by step
-                    lab-401 serve [HOST:]PORT  upper-cases lines until Ctrl-C
+                    lab-401 serve [HOST:]PORT  answers lines until Ctrl-C
                     lab-401 help               this text""", args);
         }
     }
 
-    private static void stay(String where) throws Exception {
+    private static void serve(String where) throws Exception {
         int colon = where.lastIndexOf(':');
-        var host = colon < 0 ? "127.0.0.1" : where.substring(0, colon);
+        var host = where.substring(0, Math.max(colon, 0));
         int port = Integer.parseInt(where.substring(colon + 1));
         scene = STEPS.size();
-        try (var probe = demoServer(c -> {}, Options.defaults());
-             var client = client(probe)) {
-            line(client);   // so that a TODO of step 1 or 2 is met first
+        try (var probe = start(ANY_PORT, c -> {}, Options.defaults())) {
+            line(client(probe, ""));   // meets a TODO of step 1 or 2 first
         }
         try {
-            var server = start(new InetSocketAddress(host, port),
+            var server = start(new InetSocketAddress(
+                    host.isEmpty() ? "127.0.0.1" : host, port),
                     lineService(8 * 1024), Options.defaults());
-            Runtime.getRuntime().addShutdownHook(new Thread(() -> {
-                try {
-                    server.shutdown(Duration.ofSeconds(5));
-                } catch (InterruptedException e) {
-                    server.close();
-                }
-            }));
+            Runtime.getRuntime().addShutdownHook(new Thread(server::close));
             IO.println("listening on " + shown(server) + ", Ctrl-C ends");
             Thread.currentThread().join();
         } catch (IOException | IllegalArgumentException e) {
@@ -731,168 +760,106 @@ public final class TcpServer implements AutoCloseable {
         }
     }
 
-    private static void demo() throws Exception {
+    private static void demo(Options options) throws Exception {
         IO.println("lab 401  TCP server");
-        listen();
-        crowd();
-        conversation();
-        failingAccepts();
-        oneTooMany();
-        slowPeers();
-        drain();
-        IO.println("\nall seven steps at work");
-    }
-
-    private static void listen() throws IOException {
-        scene = 1;
-        try (var server = demoServer(c -> {}, Options.defaults())) {
-            var address = shown(server);
-            IO.println();
-            show("listen on port 0", address, true);
+        try (var server = start(ANY_PORT, c -> {}, options)) {
+            show("listen on port 0", "127.*", shown(server));
         }
-    }
 
-    private static void crowd() throws Exception {
-        scene = 2;
-        var allHere = new CountDownLatch(CROWD);
         var clients = new ArrayList<Socket>();
-        long start = System.nanoTime();
-        try (var server = demoServer(connection -> {
-            allHere.countDown();
-            connection.in().read();
-        }, Options.defaults())) {
-            for (int i = 0; i < CROWD; i++) {
-                clients.add(client(server));
+        var served = new CountDownLatch(1000);
+        try (var server = start(ANY_PORT, c -> {
+            served.countDown();
+            c.in().read();
+        }, options)) {
+            while (clients.size() < 1000) {
+                clients.add(client(server, ""));
             }
-            boolean good = allHere.await(3, TimeUnit.SECONDS);
-            show(CROWD + " clients at once", server.stats().active()
-                    + " handlers at work after " + since(start), good);
-        } finally {
-            clients.forEach(TcpServer::abort);
+            served.await(3, TimeUnit.SECONDS);
+            show("1000 clients at once", "1000.*", server.stats().active()
+                    + " handlers wait in read()");
         }
-    }
 
-    private static void conversation() throws IOException {
-        scene = 3;
-        var service = lineService(80);
-        try (var server = demoServer(service, Options.defaults());
-             var client = client(server)) {
-            client.getOutputStream().write(utf8("hello\nQUIT\n"));
-            var told = line(client) + ", then " + line(client);
-            show("\"hello\", then \"QUIT\"", told,
-                    told.equals("\"HELLO\", then the end"));
+        try (var server = start(ANY_PORT, lineService(80), options)) {
+            show("hello", "HELLO", line(client(server, "hello\n")));
         }
-    }
 
-    private static void failingAccepts() throws Exception {
-        scene = 4;
-        var calls = Collections.synchronizedList(new ArrayList<Long>());
-        var listening = new ServerSocket(0, 9, loopback(0).getAddress()) {
+        var listening = new ServerSocket(0, 9, ANY_PORT.getAddress()) {
+            int calls;
+
             @Override
             public Socket accept() throws IOException {
-                calls.add(System.nanoTime());
-                if (calls.size() <= 3) {
+                if (++calls <= 3) {
                     throw new IOException("Too many open files");
                 }
                 return super.accept();
             }
         };
-        try (var server = start(listening, lineService(80), Options.defaults());
-             var client = client(server)) {
-            client.getOutputStream().write(utf8("hello\n"));
-            boolean good = line(client).equals("\"HELLO\"");
-            var pauses = IntStream.range(1, Math.min(calls.size(), 4))
-                    .mapToObj(i -> calls.get(i) - calls.get(i - 1))
-                    .map(nanos -> nanos / 1_000_000 + " ms").toList();
-            show("accept() fails 3 times", (good ? "survived" : "not survived")
-                    + ", with pauses of " + String.join(", ", pauses), good);
+        try (var server = start(listening, lineService(80), options)) {
+            show("hello, after 3 failed accepts", "HELLO",
+                    line(client(server, "hello\n")));
         }
-    }
 
-    private static void oneTooMany() throws IOException {
-        scene = 5;
-        var options = Options.defaults().withMaxConnections(2);
-        try (var server = demoServer(c -> {
-            c.out().write(utf8("welcome\n"));
+        try (var server = start(ANY_PORT, c -> c.in().read(),
+                options.withMaxConnections(1))) {
+            clients.add(client(server, ""));
+            show("a second client, 1 permit", "busy", line(client(server, "")));
+        }
+
+        try (var server = start(ANY_PORT, c -> {
             c.in().read();
-        }, options); var first = client(server); var second = client(server);
-             var third = client(server)) {
-            var told = line(first) + ", " + line(second) + ", " + line(third);
-            show("3 clients, a cap of 2", told, told.endsWith("\"busy\""));
-        }
-    }
-
-    private static void slowPeers() throws Exception {
-        scene = 6;
-        var options = Options.defaults()
-                .withIdleTimeout(Duration.ofMillis(100))
-                .withWriteStall(Duration.ofMillis(200));
-        try (var server = demoServer(connection -> {
-            while (connection.in().read() != -1) {
-                connection.out().write(new byte[64 * 1024 * 1024]);
-            }
-        }, options); var silent = client(server); var greedy = client(server)) {
-            greedy.getOutputStream().write(1);
-            var told = line(silent);
-            for (int i = 0; i < 150 && told.equals("the end")
-                    && server.stats().stallClosed() == 0; i++) {
+            c.out().write(new byte[64 * 1024 * 1024]);
+        }, options.withIdleTimeout(Duration.ofMillis(100))
+                .withWriteStall(Duration.ofMillis(200)))) {
+            clients.add(client(server, ""));
+            clients.add(client(server, "x"));
+            for (int i = 0; i < 200 && server.stats().stallClosed() == 0; i++) {
                 Thread.sleep(10);
             }
-            var stats = server.stats();
-            show("one silent, one not reading", "closed as idle: "
-                    + stats.idleClosed() + ", as stalled: "
-                    + stats.stallClosed(), told.equals("the end")
-                    && stats.idleClosed() + stats.stallClosed() == 2);
+            show("one silent, one not reading", "idle 1, stalled 1",
+                    "idle %d, stalled %d".formatted(server.stats().idleClosed(),
+                            server.stats().stallClosed()));
         }
-    }
 
-    private static void drain() throws Exception {
-        scene = 7;
-        try (var server = demoServer(connection -> {
-            connection.out().write(utf8("wait\n"));
-            while (!connection.draining()) {
-                Thread.sleep(1);
-            }
+        var atWork = new CountDownLatch(1);
+        try (var server = start(ANY_PORT, c -> {
+            c.in().read();
+            atWork.countDown();
             Thread.sleep(300);
-            connection.out().write(utf8("done\n"));
-        }, Options.defaults()); var client = client(server)) {
-            line(client);
-            long start = System.nanoTime();
-            boolean nobodyCut = server.shutdown(Duration.ofSeconds(5));
-            var told = line(client);
-            show("shutdown, a client at work", "after " + since(start)
-                    + (nobodyCut ? " nobody cut" : " somebody cut")
-                    + ", it was told " + told, told.equals("\"done\""));
+            c.out().write(utf8("done\n"));
+        }, options)) {
+            clients.add(client(server, ""));
+            var busy = client(server, "x");
+            atWork.await(3, TimeUnit.SECONDS);
+            show("shutdown, one idle, one busy", "true, done",
+                    server.shutdown(Duration.ofSeconds(5)) + ", " + line(busy));
         }
+        IO.println("\nall seven steps work");
     }
 
-    private static TcpServer demoServer(Handler handler, Options options)
+    private static void show(String what, String expected, String seen) {
+        IO.println("  %d  %-30s %s".formatted(scene, what, seen));
+        if (!seen.matches(expected)) {
+            next(scene, "search TcpServer.java for TODO step " + scene);
+        }
+        scene++;
+    }
+
+    private static Socket client(TcpServer server, String text)
             throws IOException {
-        return start(loopback(0), handler, options);
-    }
-
-    private static InetSocketAddress loopback(int port) {
-        return new InetSocketAddress(InetAddress.getLoopbackAddress(), port);
-    }
-
-    private static Socket client(TcpServer server) throws IOException {
         var address = server.localAddress();
-        var socket = new Socket(address.getAddress(), address.getPort());
-        socket.setSoTimeout(1500);
-        return socket;
+        var client = new Socket(address.getAddress(), address.getPort());
+        client.setSoTimeout(1500);
+        client.getOutputStream().write(utf8(text));
+        return client;
     }
 
     private static String line(Socket client) {
-        try {
-            var line = new StringBuilder();
-            int next = client.getInputStream().read();
-            for (; next != '\n' && next != -1; ) {
-                line.append((char) next);
-                next = client.getInputStream().read();
-            }
-            return next == -1 ? "the end" : "\"" + line + "\"";
+        try (client) {
+            return "" + new BufferedReader(new InputStreamReader(
+                    client.getInputStream())).readLine();
         } catch (IOException e) {
-            return "nothing (" + e.getMessage() + ")";
+            return e.getMessage();
         }
     }
 
@@ -901,28 +868,15 @@ public final class TcpServer implements AutoCloseable {
         return address.getAddress().getHostAddress() + ":" + address.getPort();
     }
 
-    private static String since(long start) {
-        return (System.nanoTime() - start) / 1_000_000 + " ms";
-    }
-
-    private static void show(String what, String seen, boolean good) {
-        IO.println("  %d  %-28s %s%s".formatted(scene, what, seen,
-                good ? "" : "   <- step " + scene));
-        if (!good) {
-            next(scene, "search TcpServer.java for TODO step " + scene);
-        }
-    }
-
     /** On any thread. The TODO of a step whose scene is to come can wait. */
     private static void died(Throwable failure) {
         var todo = Pattern.compile("TODO step (\\d+): .*")
                 .matcher(String.valueOf(failure.getMessage()));
-        if (!todo.matches()) {
+        int step = todo.matches() ? Integer.parseInt(todo.group(1)) : 0;
+        if (step == 0) {
             failure.printStackTrace();
-        } else if (Integer.parseInt(todo.group(1)) <= scene) {
-            var place = failure.getStackTrace()[0];
-            next(Integer.parseInt(todo.group(1)), "%s\n  %s, line %d".formatted(
-                    todo.group(), place.getFileName(), place.getLineNumber()));
+        } else if (step <= scene) {
+            next(step, todo.group() + "\n  " + failure.getStackTrace()[0]);
         }
     }
 

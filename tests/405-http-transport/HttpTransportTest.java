@@ -15,6 +15,7 @@ import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.io.UncheckedIOException;
 import java.net.ConnectException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -1502,6 +1503,33 @@ class HttpTransportTest {
             var socket = createServerSocket();
             socket.bind(new InetSocketAddress(address, port), backlog);
             return socket;
+        }
+    }
+
+    /** One call over TLS and HTTP/2: what it needs is then loaded before the tests begin. */
+    public static final class WarmUp implements Runnable {
+        @Override
+        public void run() {
+            try (var server = new MockWebServer()) {
+                server.useHttps(Tls.CERTIFICATES.sslSocketFactory());
+                server.setDispatcher(new Dispatcher() {
+                    @Override
+                    public MockResponse dispatch(RecordedRequest request) {
+                        return new MockResponse.Builder().body("warm").build();
+                    }
+                });
+                server.start(InetAddress.getLoopbackAddress(), 0);
+                var client = new OkHttpClient.Builder()
+                        .sslSocketFactory(Tls.CERTIFICATES.sslSocketFactory(), Tls.CERTIFICATES.trustManager())
+                        .dns(name -> List.of(InetAddress.getLoopbackAddress())).build();
+                var request = new Request.Builder().url("https://api.lab.test:" + server.getPort()).build();
+                try (var response = client.newCall(request).execute()) {
+                    response.body().string();
+                }
+                client.connectionPool().evictAll();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
         }
     }
 

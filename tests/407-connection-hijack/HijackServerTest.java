@@ -1706,6 +1706,39 @@ class HijackServerTest {
         return new Ws(peer);
     }
 
+    /** A call by OkHttp and a handshake of the JDK's client, so that what they need is loaded before the tests begin. */
+    public static final class WarmUp implements Runnable {
+        @Override
+        public void run() {
+            try (var listener = new java.net.ServerSocket(0, 2, InetAddress.getLoopbackAddress())) {
+                var answering = Thread.ofVirtual().start(() -> {
+                    for (int i = 0; i < 2; i++) {
+                        try (var socket = listener.accept()) {
+                            socket.getInputStream().read(new byte[4096]);
+                            socket.getOutputStream().write("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".getBytes());
+                        } catch (IOException e) {
+                            return;
+                        }
+                    }
+                });
+                var address = "127.0.0.1:" + listener.getLocalPort();
+                var okHttp = new OkHttpClient.Builder().connectionSpecs(List.of(ConnectionSpec.CLEARTEXT)).build();
+                okHttp.newCall(new okhttp3.Request.Builder().url("http://" + address).build()).execute().close();
+                okHttp.connectionPool().evictAll();
+                var noTls = SSLContext.getInstance("TLS");
+                noTls.init(null, new TrustManager[0], null);
+                try (var executor = Executors.newVirtualThreadPerTaskExecutor();
+                     var client = HttpClient.newBuilder().executor(executor).sslContext(noTls).build()) {
+                    client.newWebSocketBuilder().buildAsync(URI.create("ws://" + address), new java.net.http.WebSocket.Listener() {})
+                            .exceptionally(refused -> null).join();
+                }
+                answering.join();
+            } catch (Exception e) {
+                throw new IllegalStateException(e);
+            }
+        }
+    }
+
     // The JDK's client and OkHttp.
 
     private static java.net.http.WebSocket jdkSocket(HijackServer server, JdkListener listener, String... subprotocols)

@@ -39,15 +39,15 @@ import picocli.CommandLine;
 import picocli.CommandLine.Command;
 
 /**
- * The program behind {@code jbang test-401}, {@code watch}, {@code hint}, {@code progress}, {@code reset} and what maintainers
- * use. {@code tests/README.adoc} is its map.
+ * The program behind {@code jbang test-401}, {@code watch}, {@code hint}, {@code progress}, {@code reset} and what
+ * maintainers use. {@code tests/README.adoc} is its map.
  */
 @Command(name = "jbang", mixinStandardHelpOptions = true, synopsisSubcommandLabel = "COMMAND",
         description = "The workbook's commands. A LAB is a number (401) or a name (401-tcp-server).",
         footer = {"", "Exit status: 0 all passed, 1 some step not passed, 2 could not check."},
-        subcommands = {TestCommand.class, WatchCommand.class, HintCommand.class, ProgressCommand.class, ResetCommand.class,
-            IdeCommand.class, BenchCommand.class, NewCommand.class, SkeletonCommand.class, TranscriptsCommand.class,
-            RegisterCommand.class, PrepareCommand.class})
+        subcommands = {TestCommand.class, WatchCommand.class, HintCommand.class, ProgressCommand.class,
+            ResetCommand.class, IdeCommand.class, BenchCommand.class, NewCommand.class, SkeletonCommand.class,
+            TranscriptsCommand.class, RegisterCommand.class, PrepareCommand.class})
 public final class Main {
     private static final int COULD_NOT_CHECK = 2;
 
@@ -66,12 +66,12 @@ public final class Main {
     }
 
     /**
-     * {@code test 401} goes straight to work: picocli's classes are too old for an ahead-of-time cache, and loading them would
-     * be a tenth of a check.
+     * {@code test 401} goes straight to work: picocli's classes are too old for an ahead-of-time cache, and loading
+     * them would be a tenth of a check.
      */
     private static int run(String[] args) throws Exception {
         var arguments = List.of(args);
-        boolean isPlainTest = args.length >= 2 && args[0].equals("test") && args[1].matches("[\\w-]+") && !args[1].startsWith("-");
+        boolean isPlainTest = args.length >= 2 && args[0].equals("test") && args[1].matches("\\w[\\w-]*");
         if (isPlainTest && (args.length == 2 || arguments.subList(2, args.length).equals(List.of("--times")))) {
             return TestCommand.of(args[1], args.length == 3).call();
         }
@@ -80,9 +80,12 @@ public final class Main {
 
     /** All commands. */
     public static CommandLine commandLine() {
-        var commands = new CommandLine(new Main()).setCommandName(Workbook.jbang()).setUsageHelpWidth(96).setExpandAtFiles(false)
-                .setExecutionExceptionHandler((e, line, parsed) -> couldNotCheck(e)).setParameterExceptionHandler(Main::notUnderstood);
-        commands.getSubcommands().get("bench").setStopAtPositional(true);   // what comes after the lab is the benchmark's
+        var commands = new CommandLine(new Main()).setCommandName(Workbook.jbang())
+                .setUsageHelpWidth(96).setExpandAtFiles(false)
+                .setExecutionExceptionHandler((e, line, parsed) -> couldNotCheck(e))
+                .setParameterExceptionHandler(Main::notUnderstood);
+        // What comes after the lab is the benchmark's.
+        commands.getSubcommands().get("bench").setStopAtPositional(true);
         return commands;
     }
 
@@ -109,11 +112,16 @@ public final class Main {
         return COULD_NOT_CHECK;
     }
 
-    /** picocli counts arguments from 0, and among them the command that an alias stands for: the argument itself is told. */
+    /**
+     * picocli counts arguments from 0, and among them the command that an alias stands for: the argument itself is
+     * told.
+     */
     private static int notUnderstood(CommandLine.ParameterException wrong, String[] args) {
         var words = wrong.getMessage().replaceFirst("^Unmatched arguments? (at|from) index \\d+:", "not understood:")
-                .replaceFirst("^Invalid value for (?:option '(.+?)'|positional parameter at index \\d+ \\((.+?)\\))", "$1$2")
-                .replaceFirst("is not an int$", "is not a number").replace("Missing required parameter", "missing");
+                .replaceFirst("^Invalid value for "
+                        + "(?:option '(.+?)'|positional parameter at index \\d+ \\((.+?)\\))", "$1$2")
+                .replaceFirst("is not an int$", "is not a number")
+                .replace("Missing required parameter", "missing");
         System.err.println(words);
         wrong.getCommandLine().usage(System.err);
         return COULD_NOT_CHECK;

@@ -29,6 +29,8 @@ public final class Check {
 
     /** The exception of this type that the code throws. @param what names the code: "start() on a taken port" */
     public static <T extends Throwable> T fails(Class<T> type, Code code, String what, String likely) {
+        var name = type.getSimpleName();
+        var expected = "expected " + ("AEIOU".indexOf(name.charAt(0)) < 0 ? "a " : "an ") + name + " from " + what;
         try {
             code.run();
         } catch (Throwable thrown) {
@@ -39,8 +41,8 @@ public final class Check {
             if (thrown instanceof AssertionError told) {
                 throw told;   // a wait inside the code ran out, and says so better
             }
-            throw History.fail("expected a " + type.getSimpleName() + " from " + what + ", got " + thrown, likely);
+            throw History.fail(expected + ", got " + thrown, likely);
         }
-        throw History.fail("expected a " + type.getSimpleName() + " from " + what + ", but nothing was thrown", likely);
+        throw History.fail(expected + ", but nothing was thrown", likely);
     }
 }

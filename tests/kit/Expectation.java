@@ -123,6 +123,30 @@ public sealed interface Expectation extends Peer.Move {
         }
     }
 
+    /** No byte more, and then a reset: what came before is not whole. */
+    record Aborted() implements Expectation {
+        @Override
+        public String wish() {
+            return "see a reset of the connection";
+        }
+
+        @Override
+        public void check(Socket socket) throws IOException, Surprise {
+            byte[] next;
+            try {
+                next = nextOrEnd(socket, 1024);
+            } catch (SocketException e) {   // a timeout is none
+                return;
+            }
+            throw new Surprise(next.length == 0 ? "an ordinary end" : Bytes.shown(next));
+        }
+
+        @Override
+        public String toString() {
+            return "saw a reset of the connection";
+        }
+    }
+
     /** Nothing at all for this long: only for what must not come. */
     record Silence(Duration time) implements Expectation {
         @Override
@@ -162,6 +186,10 @@ public sealed interface Expectation extends Peer.Move {
 
     static Gone gone() {
         return new Gone();
+    }
+
+    static Aborted aborted() {
+        return new Aborted();
     }
 
     static Silence silence(Duration time) {

@@ -93,7 +93,9 @@ public final class FakeTiming {
         }
     }
 
-    /** Until so many threads sleep; after {@link #advance}, until those it woke have done their work and sleep again. */
+    /**
+     * Until so many threads sleep; after {@link #advance}, until those it woke have done their work and sleep again.
+     */
     public void awaitSleepers(int count, String likely) throws InterruptedException {
         Await.until(() -> sleepers() >= count, count == 1 ? "a thread that sleeps on the clock it was given"
                 : count + " threads that sleep on the clock they were given", likely);

@@ -57,7 +57,8 @@ public final class HttpPeer implements AutoCloseable {
         }
         int length = answer.field("Content-Length").map(Integer::parseInt).orElse(0);
         var body = new String(bytes(length, "a body of " + length + " bytes", likely), StandardCharsets.UTF_8);
-        History.note(peer.name() + " received " + answer.status() + (body.isEmpty() ? "" : " \"" + shortened(body) + "\""));
+        var shown = body.isEmpty() ? "" : " \"" + shortened(body) + "\"";
+        History.note(peer.name() + " received " + answer.status() + shown);
         return new Answer(answer.status(), answer.fields(), body);
     }
 
@@ -75,7 +76,8 @@ public final class HttpPeer implements AutoCloseable {
         }
     }
 
-    private Answer head(String likely) throws IOException {
+    /** The head of the next answer, interim ones (1xx) included; its body, if it has one, is left to {@link #bytes}. */
+    public Answer head(String likely) throws IOException {
         long start = System.nanoTime();
         var head = new ByteArrayOutputStream();
         while (!head.toString(StandardCharsets.ISO_8859_1).endsWith("\r\n\r\n")) {

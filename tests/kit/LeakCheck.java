@@ -68,7 +68,8 @@ public final class LeakCheck implements InvocationInterceptor {
     /** What the lab says of itself comes first: a thread of given code may live on because of a count that is wrong. */
     private static AssertionError told(List<String> left) {
         var run = RunningTest.current().orElseThrow();
-        var accounts = run.accounts().stream().map(account -> "the lab itself says: " + account + "\n").collect(Collectors.joining());
+        var accounts = run.accounts().stream().map(account -> "the lab itself says: " + account + "\n")
+                .collect(Collectors.joining());
         return History.fail("expected no thread and no socket left when everything is closed\n" + accounts
                 + "still there:\n  " + String.join("\n  ", left), run.usualLeak);
     }

@@ -7,8 +7,8 @@ import java.net.Socket;
 import java.net.SocketException;
 
 /**
- * A TCP client that plays a script of actions and expectations, and puts each line of it into the history of the test.
- * It is closed when the test ends. For one thread.
+ * One end of a TCP connection that plays a script of actions and expectations, and puts each line of it into the
+ * history of the test. It is closed when the test ends. For one thread.
  */
 public final class Peer implements AutoCloseable {
 
@@ -42,6 +42,14 @@ public final class Peer implements AutoCloseable {
                     "nobody listens there, or the backlog is full");
         }
         History.note(name + " connected to " + shown(address));
+        return peer;
+    }
+
+    /** The other end of a connection that a server of the test's own has accepted. */
+    public static Peer on(Socket accepted, String name) throws IOException {
+        var peer = TestLifecycle.closeLater(new Peer(accepted, name));
+        accepted.setTcpNoDelay(true);
+        History.note(name + " accepted a connection");
         return peer;
     }
 

@@ -17,6 +17,7 @@ final class RunningTest {
 
     final int step;
     final String usualLeak;
+    final String usualDeath;
     final History history = new History();
     private final Thread thread = Thread.currentThread();
     private final Deque<AutoCloseable> toClose = new ArrayDeque<>();   // guarded by this
@@ -27,6 +28,7 @@ final class RunningTest {
     private RunningTest(Step step) {
         this.step = step.value();
         usualLeak = step.leak();
+        usualDeath = step.death();
     }
 
     static RunningTest begin(Step step) {

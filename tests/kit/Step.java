@@ -25,4 +25,7 @@ public @interface Step {
 
     /** What mistake in this step usually leaves a thread or a socket behind; see {@link LeakCheck}. */
     String leak() default "an end that is not reached on every path: close in finally, and wake who waits";
+
+    /** What mistake in this step usually makes a thread of the lab die; see {@link TestLifecycle}. */
+    String death() default "catch it where the thread begins: a failure in one task must not affect the others";
 }

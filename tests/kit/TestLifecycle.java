@@ -38,7 +38,11 @@ public final class TestLifecycle implements InvocationInterceptor {
         return resource;
     }
 
-    /** The same. @param account what the resource says of itself, to be shown where something is left when it is closed */
+    /**
+     * The same.
+     *
+     * @param account what the resource says of itself, to be shown where something is left when it is closed
+     */
     public static <T extends AutoCloseable> T closeLater(T resource, Function<T, String> account) {
         running().account(() -> account.apply(resource));
         return closeLater(resource);
@@ -67,9 +71,8 @@ public final class TestLifecycle implements InvocationInterceptor {
             failure = failure == null ? thrown : failure;
         }
         if (death.isPresent()) {
-            throw Todo.step(death.get()) > 0 ? death.get() : wrapped(run, death.get(),
-                    "every thread to live on, one died of ",
-                    "catch it where the thread begins: what goes wrong for one must harm nobody else");
+            throw Todo.step(death.get()) > 0 ? death.get()
+                    : wrapped(run, death.get(), "every thread to live on, one died of ", run.usualDeath);
         } else if (failure != null) {
             throw verdict(run, failure);
         }

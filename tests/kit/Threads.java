@@ -19,14 +19,16 @@ final class Threads {
     private static final Set<String> SHARED = Set.of("OkHttp TaskRunner", "Okio Watchdog");
 
     /** The JDK starts them for all users of a JVM, when the first one asks for a pool thread or a timeout. */
-    private static final List<String> OF_THE_JDK = List.of("ForkJoinPool.commonPool-", "CompletableFutureDelayScheduler");
+    private static final List<String> OF_THE_JDK =
+            List.of("ForkJoinPool.commonPool-", "CompletableFutureDelayScheduler");
 
     private Threads() {}
 
     /** Descriptions of the living threads whose id is at least {@code first}: ids are given in order. */
     static List<String> since(long first) {
         return Stream.concat(platformThreads(), virtualThreads())
-                .filter(thread -> thread.threadId() >= first && thread.isAlive() && !isOurs(thread.getName()) && !isIdleOfTheJdk(thread))
+                .filter(thread -> thread.threadId() >= first && thread.isAlive())
+                .filter(thread -> !isOurs(thread.getName()) && !isIdleOfTheJdk(thread) && !isIdleOfOkHttp(thread))
                 .map(Threads::describe).toList();
     }
 
@@ -70,11 +72,19 @@ final class Threads {
                 && Arrays.stream(thread.getStackTrace()).allMatch(frame -> frame.getModuleName() != null);
     }
 
+    /** While it waits for the next task of any client, such a thread keeps the name of its last one. */
+    private static boolean isIdleOfOkHttp(Thread thread) {
+        return Arrays.stream(thread.getStackTrace())
+                .anyMatch(frame -> frame.getClassName().equals("okhttp3.internal.concurrent.TaskRunner")
+                        && frame.getMethodName().equals("awaitTaskToRun"));
+    }
+
     private static String describe(Thread thread) {
         var stack = thread.getStackTrace();
         var place = Arrays.stream(stack).filter(frame -> frame.getModuleName() == null).findFirst()
                 .or(() -> Arrays.stream(stack).findFirst());
-        return (thread.isVirtual() ? "virtual thread" : "thread") + (thread.getName().isEmpty() ? "" : " " + thread.getName())
-                + place.map(frame -> " at " + frame).orElse("");
+        var kind = thread.isVirtual() ? "virtual thread" : "thread";
+        var name = thread.getName().isEmpty() ? "" : " " + thread.getName();
+        return kind + name + place.map(frame -> " at " + frame).orElse("");
     }
 }

@@ -20,7 +20,8 @@ public final class Commands {
         return jbang(Map.of(), arguments);
     }
 
-    public static Ended jbang(Map<String, String> environment, String... arguments) throws IOException, InterruptedException {
+    public static Ended jbang(Map<String, String> environment, String... arguments)
+            throws IOException, InterruptedException {
         var command = new ArrayList<>(List.of("sh", Selection.root().resolve("jbang").toString()));
         command.addAll(List.of(arguments));
         return run(Selection.root(), environment, command.toArray(String[]::new));
@@ -28,14 +29,17 @@ public final class Commands {
 
     /** Where a program of this name is. */
     public static Optional<Path> onPath(String program) {
-        return Stream.of(System.getenv("PATH").split(File.pathSeparator)).map(dir -> Path.of(dir, program)).filter(Files::isExecutable).findFirst();
+        return Stream.of(System.getenv("PATH").split(File.pathSeparator)).map(dir -> Path.of(dir, program))
+                .filter(Files::isExecutable).findFirst();
     }
 
     /** A value of "" takes a variable out of the environment. */
-    public static Ended run(Path folder, Map<String, String> environment, String... command) throws IOException, InterruptedException {
+    public static Ended run(Path folder, Map<String, String> environment, String... command)
+            throws IOException, InterruptedException {
         var output = Files.createTempFile("verify", ".out");
         var errors = Files.createTempFile("verify", ".err");
-        var builder = new ProcessBuilder(command).directory(folder.toFile()).redirectOutput(output.toFile()).redirectError(errors.toFile());
+        var builder = new ProcessBuilder(command).directory(folder.toFile())
+                .redirectOutput(output.toFile()).redirectError(errors.toFile());
         builder.environment().put("NO_COLOR", "1");
         builder.environment().putAll(environment);
         builder.environment().values().removeIf(String::isEmpty);
@@ -43,7 +47,8 @@ public final class Commands {
         try {
             process.getOutputStream().close();
             if (!process.waitFor(LONGEST.toSeconds(), TimeUnit.SECONDS)) {
-                throw new AssertionError(String.join(" ", command) + " did not end within " + LONGEST.toSeconds() + " s");
+                throw new AssertionError(
+                        String.join(" ", command) + " did not end within " + LONGEST.toSeconds() + " s");
             }
             return new Ended(process.exitValue(), Files.readString(output), Files.readString(errors));
         } finally {

@@ -36,7 +36,8 @@ public final class ConsoleReport implements TestExecutionListener, AutoCloseable
         } else if (result.getStatus() == Status.FAILED) {
             var failure = result.getThrowable().orElseThrow();
             failures.add(place(test));
-            System.out.printf("  FAILED   %s  (%.1f s)%n%s%n", place(test), seconds, words(failure).indent(11).stripTrailing());
+            System.out.printf("  FAILED   %s  (%.1f s)%n%s%n", place(test), seconds,
+                    words(failure).indent(11).stripTrailing());
         } else if (test.isTest()) {
             passed++;
             System.out.printf("  passed   %s  (%.1f s)%n", place(test), seconds);

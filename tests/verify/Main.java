@@ -46,24 +46,28 @@ import picocli.CommandLine.Parameters;
             "", "WORKBOOK_REQUIRE=all in the environment makes every skipped test a failure.",
             "Exit status: 0 nothing failed, 1 something failed, 2 could not check."})
 public final class Main implements Callable<Integer> {
-    private static final List<String> OF_LABS = List.of("lab.LabFilesTest", "lab.ChapterTest", "lab.PrefixTest", "lab.MistakeTest");
+    private static final List<String> OF_LABS =
+            List.of("lab.LabFilesTest", "lab.ChapterTest", "lab.PrefixTest", "lab.MistakeTest");
     private static final List<String> OF_THE_REST = List.of("book.CatalogTest", "book.ConventionsTest", "book.BookTest",
             "book.BookTextTest", "book.BookPagesTest", "book.BookBuildTest",
             "tool.GraderTest", "tool.NewLabTest", "tool.HostileTest", "tool.WatchTest", "tool.LauncherTest");
     private static final List<String> REPEATED = List.of("lab.RepeatTest");
+    private static final String PARALLEL = "junit.jupiter.execution.parallel.";
     /** Twice the cores: a check waits as often as it works. */
     private static final int WORKERS = 2 * Runtime.getRuntime().availableProcessors();
 
     @Parameters(arity = "0..*", paramLabel = "LAB", description = "Numbers or names of labs. Default: everything.")
     List<String> labs = List.of();
 
-    @Option(names = "--repeat", paramLabel = "N", description = "Check the solution of each lab N times, and nothing else.")
+    @Option(names = "--repeat", paramLabel = "N",
+            description = "Check the solution of each lab N times, and nothing else.")
     int repeat;
 
     @Option(names = "--load", paramLabel = "N", description = "Keep N cores busy meanwhile.")
     int load;
 
-    @Option(names = "--only", paramLabel = "TEST", description = "Run this class of tests/verify alone, for example LauncherTest.")
+    @Option(names = "--only", paramLabel = "TEST",
+            description = "Run this class of tests/verify alone, for example LauncherTest.")
     List<String> only = List.of();
 
     @Option(names = {"-h", "--help"}, usageHelp = true, description = "Show this help.")
@@ -75,10 +79,10 @@ public final class Main implements Callable<Integer> {
         try (var report = new ConsoleReport(); var busy = new BusyCores(load)) {
             var request = LauncherDiscoveryRequestBuilder.request()
                     .selectors(classes().map(name -> DiscoverySelectors.selectClass("verify." + name)).toList())
-                    .configurationParameter("junit.jupiter.execution.parallel.enabled", "true")   // for the classes that ask for it
-                    .configurationParameter("junit.jupiter.execution.parallel.config.executor-service", "WORKER_THREAD_POOL")
-                    .configurationParameter("junit.jupiter.execution.parallel.config.strategy", "fixed")
-                    .configurationParameter("junit.jupiter.execution.parallel.config.fixed.parallelism", Integer.toString(WORKERS)).build();
+                    .configurationParameter(PARALLEL + "enabled", "true")   // for the classes that ask for it
+                    .configurationParameter(PARALLEL + "config.executor-service", "WORKER_THREAD_POOL")
+                    .configurationParameter(PARALLEL + "config.strategy", "fixed")
+                    .configurationParameter(PARALLEL + "config.fixed.parallelism", Integer.toString(WORKERS)).build();
             LauncherFactory.create().execute(request, report);
             return report.failed() == 0 ? 0 : 1;
         }
@@ -93,11 +97,14 @@ public final class Main implements Callable<Integer> {
     }
 
     public static void main(String[] args) {
-        int status = new CommandLine(new Main()).setCommandName(Workbook.jbang() + " verify").setUsageHelpWidth(96).setExecutionExceptionHandler((failure, line, parsed) -> {
-            System.err.println(failure instanceof CannotCheck ? failure.getMessage() : "verify itself failed: " + failure);
-            return 2;
-        }).execute(args);
+        int status = new CommandLine(new Main()).setCommandName(Workbook.jbang() + " verify").setUsageHelpWidth(96)
+                .setExecutionExceptionHandler((failure, line, parsed) -> couldNotCheck(failure)).execute(args);
         System.out.flush();
         Runtime.getRuntime().halt(status);   // threads of broken labs may still run
+    }
+
+    private static int couldNotCheck(Exception failure) {
+        System.err.println(failure instanceof CannotCheck ? failure.getMessage() : "verify itself failed: " + failure);
+        return 2;
     }
 }

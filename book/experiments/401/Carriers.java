@@ -4,7 +4,7 @@
 
 import module java.base;
 
-/** A thousand virtual threads wait for a byte, inside a lock at that. */
+/** A thousand virtual threads wait for a byte, each inside a monitor. */
 public class Carriers {
 
     public static void main(String[] args) throws Exception {
@@ -13,6 +13,7 @@ public class Carriers {
         var carriers = ConcurrentHashMap.<String>newKeySet();
         var reading = new CountDownLatch(clients);
         var answered = new CountDownLatch(clients);
+        var before = platformThreads();
         var sockets = new ArrayList<Socket>();
         try (var listener = new ServerSocket(0, 50, here)) {
             for (int i = 0; i < clients; i++) {
@@ -31,12 +32,21 @@ public class Carriers {
         reading.await();
         IO.println("%,d threads wait in read(); they ran on %d carriers"
                 .formatted(clients, carriers.size()));
-        IO.println("platform threads in this JVM: "
-                + Thread.getAllStackTraces().size());
+        var threads = platformThreads();
+        IO.println("platform threads: %d before, %d now".formatted(
+                before.size(), threads.size()));
+        threads.removeAll(before);
+        threads.forEach(name -> IO.println("  new: " + name));
         for (var socket : sockets) {
             socket.close();
         }
         answered.await();
+    }
+
+    private static Set<String> platformThreads() {
+        return Thread.getAllStackTraces().keySet().stream()
+                .map(Thread::getName)
+                .collect(Collectors.toCollection(TreeSet::new));
     }
 
     /** {@code VirtualThread[#31]/runnable@ForkJoinPool-1-worker-1}. */

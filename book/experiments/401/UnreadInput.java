@@ -35,7 +35,7 @@ public class UnreadInput {
             }
         }
         seen.forEach((what, times) -> IO.println(
-                "  %2d of 10 clients: %s".formatted(times, what)));
+                "  %2d of 10 clients read %s".formatted(times, what)));
     }
 
     private static void answer(Socket server, Ending ending) {
@@ -48,12 +48,18 @@ public class UnreadInput {
     }
 
     private static String read(Socket client) throws Exception {
+        int bytes = 0;
         try (client) {
             Thread.sleep(20);   // as if it were far away, or busy
-            int bytes = client.getInputStream().readAllBytes().length;
-            return "all %,d bytes".formatted(bytes);
+            var buffer = new byte[8 * 1024];
+            int count = client.getInputStream().read(buffer);
+            while (count != -1) {
+                bytes += count;
+                count = client.getInputStream().read(buffer);
+            }
+            return "%,d bytes, then the end of stream".formatted(bytes);
         } catch (SocketException e) {
-            return "answer lost, " + e.getMessage();
+            return "%,d bytes, then %s".formatted(bytes, e.getMessage());
         }
     }
 }

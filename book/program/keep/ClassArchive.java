@@ -4,8 +4,8 @@ import module java.base;
 import module java.management;
 
 /**
- * The class archive that JBang lets each new version of this program write at its first end ({@code //CDS}), 46 MB. Later
- * runs are started with it, and the one of the version before is worthless then.
+ * The class archive that JBang lets each new version of this program write at its first end ({@code //CDS}), 46 MB.
+ * Later runs are started with it, and the one of the version before is worthless then.
  */
 public final class ClassArchive {
     private static final String TO_WRITE = "-XX:ArchiveClassesAtExit=";
@@ -16,7 +16,8 @@ public final class ClassArchive {
 
     /** The options of this JVM, as they are the next time. */
     public static List<String> options() {
-        return ManagementFactory.getRuntimeMXBean().getInputArguments().stream().filter(option -> !option.startsWith(REMEMBERED))
+        return ManagementFactory.getRuntimeMXBean().getInputArguments().stream()
+                .filter(option -> !option.startsWith(REMEMBERED))
                 .map(option -> option.replace(TO_WRITE, TO_USE)).toList();
     }
 

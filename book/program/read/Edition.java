@@ -50,7 +50,7 @@ public record Edition(Workbook workbook, boolean students, Path out) {
         }
     }
 
-    /** A path as one would type it: seen from the workbook where it is inside. */
+    /** A path as one would type it: see {@link Workbook#shown}. */
     public String shown(Path path) {
         return workbook.shown(path);
     }

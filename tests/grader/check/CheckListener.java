@@ -2,7 +2,10 @@ package grader.check;
 
 import module java.base;
 
-/** Hears how a check goes on. The screen, reports, {@code watch} and {@code verify} are listeners of one and the same check. */
+/**
+ * Hears how a check goes on. The screen, reports, {@code watch} and {@code verify} are listeners of one and the same
+ * check.
+ */
 public interface CheckListener {
     default void began(TestPlan plan, Submission submission) {}
 

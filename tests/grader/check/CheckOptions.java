@@ -13,16 +13,16 @@ import module java.base;
  * @param testTimeout      how long one test may last
  * @param wallClock        how long the whole run may last
  */
-public record CheckOptions(int firstStep, int lastStep, boolean goOn, IntPredicate untilFirstFailed, IntFunction<Duration> patience,
-                           Duration testTimeout, Duration wallClock) {
+public record CheckOptions(int firstStep, int lastStep, boolean goOn, IntPredicate untilFirstFailed,
+                           IntFunction<Duration> patience, Duration testTimeout, Duration wallClock) {
     private static final Duration PATIENCE = Duration.ofSeconds(10);
 
     /** Stops at the first step that is not passed. */
-    public static final CheckOptions LEARNER = new CheckOptions(1, Integer.MAX_VALUE, false, step -> false, step -> PATIENCE,
-            Duration.ofSeconds(30), Duration.ofMinutes(3));
+    public static final CheckOptions LEARNER = new CheckOptions(1, Integer.MAX_VALUE, false, step -> false,
+            step -> PATIENCE, Duration.ofSeconds(30), Duration.ofMinutes(3));
     /** Runs every step. */
-    public static final CheckOptions ALL = new CheckOptions(1, Integer.MAX_VALUE, true, step -> false, step -> PATIENCE,
-            Duration.ofSeconds(60), Duration.ofMinutes(5));
+    public static final CheckOptions ALL = new CheckOptions(1, Integer.MAX_VALUE, true, step -> false,
+            step -> PATIENCE, Duration.ofSeconds(60), Duration.ofMinutes(5));
 
     public CheckOptions withTestTimeout(Duration timeout) {
         return new CheckOptions(firstStep, lastStep, goOn, untilFirstFailed, patience, timeout, wallClock);

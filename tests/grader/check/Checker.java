@@ -16,8 +16,8 @@ import grader.workbook.Lab;
 import grader.workbook.Workbook;
 
 /**
- * Checks labs: compile, run, report. The one way to check anything. What can be kept between checks is kept: the compiler, the
- * compiled tests, and a runner JVM. Not thread-safe: a checker a thread.
+ * Checks labs: compile, run, report. The one way to check anything. What can be kept between checks is kept: the
+ * compiler, the compiled tests, and a runner JVM. Not thread-safe: a checker a thread.
  */
 public final class Checker implements AutoCloseable {
     /** What becomes of a runner after a check. */
@@ -34,6 +34,7 @@ public final class Checker implements AutoCloseable {
     private final Libraries libraries;
     private Optional<Javac> javac = Optional.empty();
     private Optional<RunnerProcess> ahead = Optional.empty();
+    private Optional<Path> rehearsed = Optional.empty();   // for which tests the runner ahead is ready
 
     public Checker(Workbook book) {
         this(book, Reuse.NEVER);
@@ -87,7 +88,7 @@ public final class Checker implements AutoCloseable {
             var findings = compile(check.submission, plan, classes);
             if (findings.isEmpty()) {
                 var trusted = plan.trustedFiles();
-                runner.load(plan.libraries(), Stream.concat(plan.classes().stream(), Stream.of(classes)).toList());
+                runner.load(plan.libraries(), plan.classesWith(classes));
                 check.run(runner);
                 well = reuse == Reuse.WHILE_WELL && check.endedWell();
                 insistOn(trusted);
@@ -111,7 +112,8 @@ public final class Checker implements AutoCloseable {
         if (!changed.isEmpty()) {
             throw new CannotCheck("files that the verdict rests on have changed during the check, so there is none:\n"
                     + changed.stream().limit(5).map(file -> "  " + book.shown(file)).collect(Collectors.joining("\n"))
-                    + "\nlikely: the program under test has written to them. Put the workbook's files back (git status names them),"
+                    + "\nlikely: the program under test has written to them. Put the workbook's files back"
+                    + " (git status names them),"
                     + "\nand delete " + book.shown(book.cache()) + ", which is made anew");
         }
     }
@@ -125,13 +127,19 @@ public final class Checker implements AutoCloseable {
         if (ahead.filter(runner -> runner.isAlive() && runner.jvmOptions().equals(plan.jvmOptions())).isEmpty()) {
             ahead.ifPresent(RunnerProcess::close);
             ahead = Optional.of(RunnerProcess.start(plan.jvmOptions()));
+            rehearsed = Optional.empty();
+        }
+        if (!rehearsed.equals(Optional.of(plan.folder()))) {
+            ahead.get().rehearse(plan.libraries(), plan.classesWith(plan.pristine()), plan.lab().testClass());
+            rehearsed = Optional.of(plan.folder());
         }
     }
 
     private List<Javac.Finding> compile(Submission submission, TestPlan plan, Path classes) throws IOException {
         var findings = javac().compile(List.of(submission.compilable()), plan.libraries(), classes);
         if (findings.isEmpty() && !onlyUnnamedPackage(classes)) {
-            return List.of(new Javac.Finding(submission.lab().fileName(), 1, 1, submission.text().lines().findFirst().orElse(""),
+            var firstLine = submission.text().lines().findFirst().orElse("");
+            return List.of(new Javac.Finding(submission.lab().fileName(), 1, 1, firstLine,
                     "a lab's file has no package: take the package line out"));
         }
         return findings;
@@ -166,6 +174,7 @@ public final class Checker implements AutoCloseable {
         private final Set<Integer> toDo;
         private final List<StepResult> steps = new ArrayList<>();
         private Optional<String> trouble = Optional.empty();
+        private Set<String> disabled = Set.of();
         private boolean stopped;
         private boolean hung;
 
@@ -184,6 +193,7 @@ public final class Checker implements AutoCloseable {
 
         private void run(RunnerProcess runner) throws IOException {
             runner.limit(options.wallClock());
+            disabled = runner.disabled();
             for (var step : plan.steps()) {
                 boolean isToDo = toDo.contains(step.number());
                 if (stopped || !options.asksFor(step.number())) {
@@ -222,8 +232,11 @@ public final class Checker implements AutoCloseable {
         private List<TestResult> run(TestPlan.Step step, RunnerProcess runner) throws IOException {
             var lab = plan.lab();
             var expected = plan.of(step);
-            var order = new ArrayList<>(List.of("step", lab.testClass(), lab.fileName(), Long.toString(options.patience().apply(step.number()).toMillis()),
-                    Long.toString(options.testTimeout().toSeconds()), Boolean.toString(options.untilFirstFailed().test(step.number()))));
+            var patience = options.patience().apply(step.number());
+            boolean untilFirstFailed = options.untilFirstFailed().test(step.number());
+            var order = new ArrayList<>(List.of("step", lab.testClass(), lab.fileName(),
+                    Long.toString(patience.toMillis()), Long.toString(options.testTimeout().toSeconds()),
+                    Boolean.toString(untilFirstFailed)));
             expected.forEach(test -> order.add(test.id()));
             runner.order(order.toArray(String[]::new));
             var results = new LinkedHashMap<String, TestResult>();
@@ -232,7 +245,10 @@ public final class Checker implements AutoCloseable {
             return List.copyOf(results.values());
         }
 
-        /** Takes the runner's records until the step is done. A test that began and did not end is where the program died. */
+        /**
+         * Takes the runner's records until the step is done. A test that began and did not end is where the program
+         * died.
+         */
         private void listen(RunnerProcess runner, Map<String, TestResult> results) throws IOException {
             var running = Optional.<Expected>empty();
             while (!stopped) {
@@ -261,35 +277,44 @@ public final class Checker implements AutoCloseable {
         }
 
         private TestResult ended(Expected test, List<String> record) {
-            var result = new TestResult(test, status(test, record.get(2)), message(test, record.get(2), record.get(4)), record.get(5), record.get(6),
-                    Long.parseLong(record.get(3)));
+            var word = record.get(2);
+            var result = new TestResult(test, status(test, word), message(test, word, record.get(4)),
+                    record.get(5), record.get(6), Long.parseLong(record.get(3)));
             listener.testEnded(result);
-            hung |= record.get(2).equals("HUNG");
+            hung |= word.equals("HUNG");
             stopped |= !options.goOn() && hung;   // its thread may spin on, and slow all that follow
             return result;
         }
 
-        /** A test may be skipped by its own condition alone, and under {@code WORKBOOK_REQUIRE=all} not even by that. */
-        private static Status status(Expected test, String word) {
+        /** Under {@code WORKBOOK_REQUIRE=all} nothing may be missing on the machine. */
+        private Status status(Expected test, String word) {
+            boolean requiresAll = "all".equals(System.getenv("WORKBOOK_REQUIRE"));
             return switch (word) {
                 case "PASSED" -> Status.PASS;
-                case "SKIPPED" -> test.mayBeSkipped() && !"all".equals(System.getenv("WORKBOOK_REQUIRE")) ? Status.SKIPPED : Status.FAIL;
+                case "SKIPPED" -> isDisabled(test) && !requiresAll ? Status.SKIPPED : Status.FAIL;
                 default -> Status.FAIL;
             };
         }
 
-        private static String message(Expected test, String word, String message) {
+        /** By its own condition, and before any code of the learner's was loaded. */
+        private boolean isDisabled(Expected test) {
+            return test.mayBeSkipped() && disabled.contains(test.id());
+        }
+
+        private String message(Expected test, String word, String message) {
             return switch (word) {
                 case "ABORTED" -> "the test was aborted, which only JUnit's own exception does: " + message
                         + "\nlikely: the program under test throws that exception; it is a failure like any other";
-                case "SKIPPED" -> test.mayBeSkipped() ? message : "the test did not run: " + message
-                        + "\nlikely: the program under test has changed how JUnit works";
+                case "SKIPPED" -> isDisabled(test) ? message : "the test did not run: " + message
+                        + "\nlikely: the program under test has changed how JUnit works,"
+                        + " or what this machine looks like";
                 default -> message;
             };
         }
 
         private void died(Optional<Expected> running, Map<String, TestResult> results) {
-            var test = running.or(() -> results.values().stream().filter(result -> result.status() == Status.NOT_RUN).map(TestResult::test).findFirst());
+            var test = running.or(() -> results.values().stream()
+                    .filter(result -> result.status() == Status.NOT_RUN).map(TestResult::test).findFirst());
             test.ifPresent(where -> {
                 results.put(where.id(), new TestResult(where, Status.FAIL, trouble.orElseThrow(), "", "", 0));
                 listener.testEnded(results.get(where.id()));

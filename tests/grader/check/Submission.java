@@ -17,7 +17,9 @@ public record Submission(Lab lab, Path file, String text, Optional<String> refus
     private static final Pattern TODO = Pattern.compile("TODO step (\\d+): (.*?)(?:\"\\);)?\\s*$");
     private static final int MOST_BYTES = 1 << 20;
 
-    /** A TODO that is still in the file: its step, the 1-based line of its statement or comment, and what it asks for. */
+    /**
+     * A TODO that is still in the file: its step, the 1-based line of its statement or comment, and what it asks for.
+     */
     public record Todo(int step, int line, String text) {}
 
     public static Submission of(Lab lab, String text) {
@@ -33,7 +35,9 @@ public record Submission(Lab lab, Path file, String text, Optional<String> refus
         return read(lab, lab.file());
     }
 
-    /** A lab's file from somebody else: the file itself, or a folder with the whole {@code labs} layout or loose files. */
+    /**
+     * A lab's file from somebody else: the file itself, or a folder with the whole {@code labs} layout or loose files.
+     */
     public static Submission at(Lab lab, Path path) throws IOException {
         if (path.toString().isBlank()) {
             throw new CannotCheck("the path of the file to check is empty: is a variable of your script not set?");
@@ -54,7 +58,8 @@ public record Submission(Lab lab, Path file, String text, Optional<String> refus
             throw new CannotCheck("there is no file " + file);
         }
         return file.toRealPath().startsWith(folder.toRealPath()) ? read(lab, file)
-                : refused(lab, file, "is a symbolic link that leads out of its folder, and is not followed: hand in the file itself");
+                : refused(lab, file, "is a symbolic link that leads out of its folder, and is not followed: "
+                        + "hand in the file itself");
     }
 
     private static Submission read(Lab lab, Path file) throws IOException {
@@ -86,7 +91,8 @@ public record Submission(Lab lab, Path file, String text, Optional<String> refus
             var todo = TODO.matcher(lines.get(i));
             if (todo.find()) {
                 boolean thrown = i > 0 && lines.get(i - 1).endsWith("new UnsupportedOperationException(");
-                found.add(new Todo(Integer.parseInt(todo.group(1)), thrown ? i : i + 1, todo.group(2).replace("\\\"", "\"")));
+                found.add(new Todo(Integer.parseInt(todo.group(1)), thrown ? i : i + 1,
+                        todo.group(2).replace("\\\"", "\"")));
             }
         }
         return found;

@@ -15,17 +15,20 @@ import grader.workbook.Folders;
 import grader.workbook.Lab;
 
 /**
- * A lab's tests, ready to run. They are compiled against the pristine skeleton, apart from the learner's file: a class of the
- * learner's named {@code Assertions} can shadow nothing, and what must be reported is known before the learner's code runs.
+ * A lab's tests, ready to run. They are compiled against the pristine skeleton, apart from the learner's file: a class
+ * of the learner's named {@code Assertions} can shadow nothing, and what must be reported is known before the learner's
+ * code runs.
  *
- * @param folder     holds {@code kit} and {@code classes}, compiled, and the plan
+ * @param folder     holds {@code kit}, {@code classes} and the {@code pristine} skeleton, compiled, and the plan
  * @param libraries  what the learner's file is compiled with
  * @param jvmOptions what the lab and its tests ask of the Java machine
  */
-public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> tests, Path folder, List<Path> libraries, List<String> jvmOptions) {
+public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> tests, Path folder,
+                       List<Path> libraries, List<String> jvmOptions) {
     public record Step(int number, String title, boolean further) {}
 
     private static final Pattern OPTIONS = Pattern.compile("^//(?:RUNTIME|JAVA)_OPTIONS (.*)$", Pattern.MULTILINE);
+    private static final String LAYOUT = "2";   // to be counted up with each change of what a folder holds
     private static final String PLAN = "plan";
     private static final String LOOK = "look";
 
@@ -33,9 +36,14 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
         return tests.stream().filter(test -> test.step() == step.number()).toList();
     }
 
-    /** Kit and tests; the learner's classes come after them. */
-    List<Path> classes() {
-        return List.of(folder.resolve("kit"), folder.resolve("classes"));
+    /** Kit, tests, and the classes that they test. */
+    List<Path> classesWith(Path tested) {
+        return List.of(folder.resolve("kit"), folder.resolve("classes"), tested);
+    }
+
+    /** The skeleton, compiled. */
+    Path pristine() {
+        return folder.resolve("pristine");
     }
 
     /** All that the verdict rests on, but the JDK. */
@@ -50,18 +58,20 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
     /** What the tests are made from. */
     private static List<Path> sources(Lab lab) throws IOException {
         var files = new ArrayList<>(Folders.javaFiles(lab.book().root().resolve("tests", "kit")));
-        files.addAll(List.of(lab.tests().resolve(lab.testClass() + ".java"), lab.skeletonFile(), lab.book().root().resolve("book", "curriculum.json")));
+        files.addAll(List.of(lab.tests().resolve(lab.testClass() + ".java"), lab.skeletonFile(),
+                lab.book().root().resolve("book", "curriculum.json")));
         return files;
     }
 
     /**
      * Compiles what has changed since the last time, and takes the rest from the cache. How the sources looked then is
-     * remembered, and how the compiled files looked stands beside them: to compare that is quicker than to read and hash them,
-     * and tells of files that somebody else has written since.
+     * remembered, and how the compiled files looked stands beside them: to compare that is quicker than to read and
+     * hash them, and tells of files that somebody else has written since.
      */
     static TestPlan prepare(Lab lab, ContentCache cache, Libraries libraries, Javac javac) throws IOException {
         var stamp = Runtime.version() + " " + TrustedFiles.of(sources(lab));
-        var memory = lab.book().cache().resolve("stamp-" + lab.number() + "-" + Integer.toHexString(Jvm.classPath().hashCode()));
+        var classPath = Integer.toHexString(Jvm.classPath().hashCode());
+        var memory = lab.book().cache().resolve("stamp-" + lab.number() + "-" + classPath);
         var lines = Files.exists(memory) ? Files.readAllLines(memory) : List.<String>of();
         if (lines.size() == 2 && lines.getFirst().equals(stamp) && isAsItWasMade(Path.of(lines.getLast()))) {
             var known = read(lab, Path.of(lines.getLast()));
@@ -85,7 +95,8 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
     }
 
     private static String look(Path folder) throws IOException {
-        return TrustedFiles.of(Folders.files(folder).stream().filter(file -> !file.endsWith(LOOK)).toList()).looksBelow(folder);
+        var files = Folders.files(folder).stream().filter(file -> !file.endsWith(LOOK)).toList();
+        return TrustedFiles.of(files).looksBelow(folder);
     }
 
     private static Path make(Lab lab, ContentCache cache, Libraries libraries, Javac javac) throws IOException {
@@ -94,7 +105,7 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
         var test = SourceText.of(lab.tests().resolve(lab.testClass() + ".java"));
         var sources = Stream.concat(Stream.of(skeleton, test.text()), kit.stream().map(SourceText::text)).toList();
         var found = libraries.classPath(sources);
-        var key = new ArrayList<Object>(List.of(Runtime.version(), Maker.GRADERS_LIBRARIES, found));
+        var key = new ArrayList<Object>(List.of(LAYOUT, Runtime.version(), Maker.GRADERS_LIBRARIES, found));
         key.addAll(sources);
         key.add(lab.book().root().resolve("book", "curriculum.json"));
         var kind = "tests-" + lab.number();
@@ -112,7 +123,8 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
     }
 
     private static List<String> options(String sources) {
-        return OPTIONS.matcher(sources).results().flatMap(line -> Stream.of(line.group(1).strip().split("\\s+"))).distinct().toList();
+        return OPTIONS.matcher(sources).results()
+                .flatMap(line -> Stream.of(line.group(1).strip().split("\\s+"))).distinct().toList();
     }
 
     private static TestPlan read(Lab lab, Path folder) throws IOException {
@@ -127,8 +139,10 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
                 case "lab" -> title = field[1];
                 case "library" -> libraries.add(Path.of(field[1]));
                 case "option" -> options.add(field[1]);
-                case "step" -> steps.put(Integer.valueOf(field[1]), new Step(Integer.parseInt(field[1]), field[2], Boolean.parseBoolean(field[3])));
-                default -> tests.add(new Expected(field[1], Integer.parseInt(field[2]), field[3], Boolean.parseBoolean(field[4])));
+                case "step" -> steps.put(Integer.valueOf(field[1]),
+                        new Step(Integer.parseInt(field[1]), field[2], Boolean.parseBoolean(field[3])));
+                default -> tests.add(new Expected(
+                        field[1], Integer.parseInt(field[2]), field[3], Boolean.parseBoolean(field[4])));
             }
         }
         return new TestPlan(lab, title, List.copyOf(steps.values()), tests, folder, libraries, options);
@@ -142,24 +156,22 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
         void make(String skeleton, List<SourceText> kit, SourceText test) throws IOException {
             var kitClasses = Files.createDirectory(dir.resolve("kit"));
             var testClasses = Files.createDirectory(dir.resolve("classes"));
-            var pristine = cache.temporary("pristine");
-            try {
-                must(kit, concat(GRADERS_LIBRARIES, libraries), kitClasses);
-                must(List.of(new SourceText(lab.fileName(), skeleton)), libraries, pristine);
-                must(List.of(test), concat(GRADERS_LIBRARIES, libraries, List.of(kitClasses, testClasses, pristine)), testClasses);
-                var plan = new ArrayList<>(List.of("lab\t" + Curriculum.read(lab.book()).of(lab).title()));
-                libraries.forEach(library -> plan.add("library\t" + library));
-                options(skeleton + test.text()).forEach(option -> plan.add("option\t" + option));
-                plan.addAll(plan(List.of(kitClasses, testClasses, pristine)));
-                Files.write(dir.resolve(PLAN), plan);
-            } finally {
-                Folders.delete(pristine);
-            }
+            var pristine = Files.createDirectory(dir.resolve("pristine"));
+            var forTests = concat(GRADERS_LIBRARIES, libraries, List.of(kitClasses, testClasses, pristine));
+            must(kit, concat(GRADERS_LIBRARIES, libraries), kitClasses);
+            must(List.of(new SourceText(lab.fileName(), skeleton)), libraries, pristine);
+            must(List.of(test), forTests, testClasses);
+            var plan = new ArrayList<>(List.of("lab\t" + Curriculum.read(lab.book()).of(lab).title()));
+            libraries.forEach(library -> plan.add("library\t" + library));
+            options(skeleton + test.text()).forEach(option -> plan.add("option\t" + option));
+            plan.addAll(plan(List.of(kitClasses, testClasses, pristine)));
+            Files.write(dir.resolve(PLAN), plan);
         }
 
         private void must(List<SourceText> sources, List<Path> classPath, Path out) throws IOException {
             for (var finding : javac.compile(sources, classPath, out)) {
-                throw new CannotCheck("the workbook's own " + finding.file() + " does not compile, line " + finding.line() + ": " + finding.message());
+                throw new CannotCheck("the workbook's own " + finding.file() + " does not compile, line "
+                        + finding.line() + ": " + finding.message());
             }
         }
 
@@ -175,12 +187,14 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
                                 + (record.isEmpty() ? runner.whyEnded() : record.get(1)));
                     }
                     steps.add(String.join("\t", "step", record.get(2), record.get(3), record.get(4)));
-                    tests.add(String.join("\t", "test", record.get(1), record.get(2), record.get(6).replace('_', ' '), record.get(5)));
+                    var title = record.get(6).replace('_', ' ');
+                    tests.add(String.join("\t", "test", record.get(1), record.get(2), title, record.get(5)));
                 }
             }
             int wanted = Curriculum.read(lab.book()).of(lab).steps().size();
             if (steps.size() != wanted) {
-                throw new CannotCheck("lab %s has %d steps, but only %d of them have a test".formatted(lab.number(), wanted, steps.size()));
+                throw new CannotCheck("lab %s has %d steps, but only %d of them have a test"
+                        .formatted(lab.number(), wanted, steps.size()));
             }
             return Stream.of(steps, tests).flatMap(Collection::stream).toList();
         }

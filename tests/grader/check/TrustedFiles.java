@@ -3,9 +3,9 @@ package grader.check;
 import module java.base;
 
 /**
- * Files that a verdict rests on, and how they looked: size, time of the last change, and, on Unix, the time at which the kernel
- * saw the file changed, which no program can set back. A learner's program runs with the rights of whoever checks it: it can
- * write to these files, but not without being seen.
+ * Files that a verdict rests on, and how they looked: size, time of the last change, and, on Unix, the time at which
+ * the kernel saw the file changed, which no program can set back. A learner's program runs with the rights of whoever
+ * checks it: it can write to these files, but not without being seen.
  */
 final class TrustedFiles {
     private static final boolean UNIX = FileSystems.getDefault().supportedFileAttributeViews().contains("unix");
@@ -30,7 +30,8 @@ final class TrustedFiles {
 
     /** Those that look different now. */
     List<Path> changed() {
-        return looks.entrySet().stream().filter(each -> !look(each.getKey()).equals(each.getValue())).map(Map.Entry::getKey).toList();
+        return looks.entrySet().stream().filter(each -> !look(each.getKey()).equals(each.getValue()))
+                .map(Map.Entry::getKey).toList();
     }
 
     /** One line that is the same as long as no file has changed. */
@@ -41,7 +42,9 @@ final class TrustedFiles {
 
     /** The same with paths that are relative to a folder, which may then move. */
     String looksBelow(Path folder) {
-        return looks.entrySet().stream().map(each -> (each.getKey().startsWith(folder) ? folder.relativize(each.getKey()) : each.getKey()) + " " + each.getValue())
-                .collect(Collectors.joining(" | "));
+        var lines = new StringJoiner(" | ");
+        looks.forEach((file, look) ->
+                lines.add((file.startsWith(folder) ? folder.relativize(file) : file) + " " + look));
+        return lines.toString();
     }
 }

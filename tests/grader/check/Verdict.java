@@ -13,7 +13,8 @@ import grader.workbook.Printable;
  * @param trouble  why the run ended before its time, or empty
  * @param millis   from the order to the verdict
  */
-public record Verdict(TestPlan plan, Submission submission, List<Javac.Finding> findings, List<StepResult> steps, Optional<String> trouble, long millis) {
+public record Verdict(TestPlan plan, Submission submission, List<Javac.Finding> findings, List<StepResult> steps,
+                      Optional<String> trouble, long millis) {
     /** How a test or a step stands. */
     public enum Status {
         PASS,
@@ -68,7 +69,9 @@ public record Verdict(TestPlan plan, Submission submission, List<Javac.Finding> 
             return tests.stream().allMatch(test -> test.status() == Status.SKIPPED) ? Status.SKIPPED : Status.PASS;
         }
 
-        /** A step passes when nothing failed in it; a skipped test says why, and is no failure on a learner's machine. */
+        /**
+         * A step passes when nothing failed in it; a skipped test says why, and is no failure on a learner's machine.
+         */
         public boolean passed() {
             return status == Status.PASS || status == Status.SKIPPED;
         }
@@ -88,7 +91,8 @@ public record Verdict(TestPlan plan, Submission submission, List<Javac.Finding> 
 
     /** Their numbers. */
     public Set<Integer> passedSteps() {
-        return steps.stream().filter(StepResult::passed).map(step -> step.step().number()).collect(Collectors.toCollection(TreeSet::new));
+        return steps.stream().filter(StepResult::passed).map(step -> step.step().number())
+                .collect(Collectors.toCollection(TreeSet::new));
     }
 
     public long points() {

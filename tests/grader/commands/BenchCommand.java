@@ -11,10 +11,12 @@ import picocli.CommandLine.Parameters;
 public final class BenchCommand extends WorkbookCommand {
     private static final String TOOL = "edit-to-verdict";
 
-    @Parameters(index = "0", paramLabel = "LAB", description = "Number or name of the lab, or «" + TOOL + "»: the workbook's own speed, beside Maven.")
+    @Parameters(index = "0", paramLabel = "LAB",
+            description = "Number or name of the lab, or «" + TOOL + "»: the workbook's own speed, beside Maven.")
     String lab;
 
-    @Parameters(index = "1..*", arity = "0..*", paramLabel = "OPTION", description = "The benchmark's own: bench 401 --help shows them.")
+    @Parameters(index = "1..*", arity = "0..*", paramLabel = "OPTION",
+            description = "The benchmark's own: bench 401 --help shows them.")
     List<String> options = List.of();
 
     @Override

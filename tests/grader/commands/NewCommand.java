@@ -7,9 +7,11 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
 /** {@code jbang new}. */
-@Command(name = "new", description = {"For maintainers: begins a lab: every file that it needs, compiling, for you to replace.",
+@Command(name = "new", description = {
+    "For maintainers: begins a lab: every file that it needs, compiling, for you to replace.",
     "Title and steps come from book/curriculum.json; a lab that is not there gets an entry with two steps."},
-        footer = {"", "./jbang new 408-proxy-server ProxyServer", "./jbang verify 408                    says what is still owed"})
+        footer = {"", "./jbang new 408-proxy-server ProxyServer",
+            "./jbang verify 408                    says what is still owed"})
 public final class NewCommand extends WorkbookCommand {
     @Spec
     CommandSpec spec;
@@ -17,7 +19,8 @@ public final class NewCommand extends WorkbookCommand {
     @Parameters(index = "0", paramLabel = "NAME", description = "Number and words, for example 408-proxy-server.")
     String slug;
 
-    @Parameters(index = "1", paramLabel = "CLASS", description = "The class of the lab's file, for example ProxyServer.")
+    @Parameters(index = "1", paramLabel = "CLASS",
+            description = "The class of the lab's file, for example ProxyServer.")
     String type;
 
     @Override

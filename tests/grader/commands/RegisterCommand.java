@@ -3,6 +3,7 @@ package grader.commands;
 import module java.base;
 
 import grader.maintain.Catalog;
+import grader.workbook.Lab;
 import grader.workbook.Workbook;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -10,7 +11,8 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;
 
 /** {@code jbang register}. */
-@Command(name = "register", description = "For maintainers: writes jbang-catalog.json and the README's table of labs, from book/curriculum.json and the labs.")
+@Command(name = "register", description = "For maintainers: writes jbang-catalog.json and the README's table of labs, "
+        + "from book/curriculum.json and the labs.")
 public final class RegisterCommand extends WorkbookCommand {
     @Spec
     CommandSpec spec;
@@ -24,7 +26,8 @@ public final class RegisterCommand extends WorkbookCommand {
     static void write(Catalog catalog) throws IOException {
         Files.writeString(catalog.file(), catalog.json());
         Files.writeString(catalog.readmeFile(), catalog.readme());
-        IO.println("jbang-catalog.json and README.adoc name lab " + catalog.book().labs().stream().map(lab -> lab.number()).collect(Collectors.joining(", ")));
+        var numbers = catalog.book().labs().stream().map(Lab::number).collect(Collectors.joining(", "));
+        IO.println("jbang-catalog.json and README.adoc name lab " + numbers);
     }
 
     /** @param grader all commands of the grader */

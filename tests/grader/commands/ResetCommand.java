@@ -7,7 +7,8 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Parameters;
 
 /** {@code jbang reset}. */
-@Command(name = "reset", description = "Puts a lab's skeleton back. Your file is kept beside it, with the ending .bak and a number.")
+@Command(name = "reset",
+        description = "Puts a lab's skeleton back. Your file is kept beside it, with the ending .bak and a number.")
 public final class ResetCommand extends WorkbookCommand {
     @Parameters(paramLabel = "LAB", description = "Number or name of the lab.")
     String lab;

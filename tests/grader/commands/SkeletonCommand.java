@@ -8,7 +8,8 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Parameters;
 
 /** {@code jbang skeleton}. */
-@Command(name = "skeleton", description = "For maintainers: writes the skeletons of labs from their solutions, into labs and beside the tests.")
+@Command(name = "skeleton", description = "For maintainers: writes the skeletons of labs from their solutions, "
+        + "into labs and beside the tests.")
 public final class SkeletonCommand extends WorkbookCommand {
     @Parameters(arity = "1..*", paramLabel = "LAB", description = "Numbers or names of labs.")
     List<String> labs;

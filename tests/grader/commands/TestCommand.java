@@ -29,19 +29,23 @@ public final class TestCommand extends WorkbookCommand {
     @Parameters(index = "0", paramLabel = "LAB", description = "Number or name of the lab.")
     String lab;
 
-    @Parameters(index = "1", arity = "0..1", paramLabel = "PATH", description = "The file to check, or a folder that holds it. Default: your lab.")
+    @Parameters(index = "1", arity = "0..1", paramLabel = "PATH",
+            description = "The file to check, or a folder that holds it. Default: your lab.")
     Path path;
 
-    @Option(names = "--all", description = "Go on after a step that is not passed, and run the steps that are still to do.")
+    @Option(names = "--all",
+            description = "Go on after a step that is not passed, and run the steps that are still to do.")
     boolean all;
 
     @Option(names = "--times", description = "Say how long the tests took, step by step.")
     boolean times;
 
-    @Option(names = "--json", description = "Print the result as JSON in the shape of Exercism's test runner, version 3.")
+    @Option(names = "--json",
+            description = "Print the result as JSON in the shape of Exercism's test runner, version 3.")
     boolean json;
 
-    @Option(names = "--timeout", paramLabel = "SECONDS", description = "How long one test may last. Default: 30, with --all 60.")
+    @Option(names = "--timeout", paramLabel = "SECONDS",
+            description = "How long one test may last. Default: 30, with --all 60.")
     Integer timeout;
 
     /** {@code test LAB}, without picocli. */
@@ -57,12 +61,14 @@ public final class TestCommand extends WorkbookCommand {
         var found = book.lab(lab);
         var submission = path == null ? Submission.own(found) : Submission.at(found, path);
         try (var checker = new Checker(book)) {
-            var verdict = checker.check(submission, options(), json ? new CheckListener() {} : new StepTree(System.out, times));
+            var listener = json ? new CheckListener() {} : new StepTree(System.out, times);
+            var verdict = checker.check(submission, options(), listener);
             if (json) {
                 IO.println(ExercismReport.of(verdict));
             }
             System.out.flush();
-            if (submission.isOwn() && verdict.isAboutSteps()) {   // somebody else's file is none of the learner's progress
+            // Somebody else's file is none of the learner's progress.
+            if (submission.isOwn() && verdict.isAboutSteps()) {
                 new Progress(book).save(found, verdict.passedSteps());
             }
             checker.sweep();

@@ -7,9 +7,11 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Parameters;
 
 /** {@code jbang transcripts}. */
-@Command(name = "transcripts", description = "For maintainers: records the book's terminal transcripts anew, by running their commands.")
+@Command(name = "transcripts",
+        description = "For maintainers: records the book's terminal transcripts anew, by running their commands.")
 public final class TranscriptsCommand extends WorkbookCommand {
-    @Parameters(arity = "0..*", paramLabel = "LAB|FILE", description = "Numbers of labs, or single files. Default: all.")
+    @Parameters(arity = "0..*", paramLabel = "LAB|FILE",
+            description = "Numbers of labs, or single files. Default: all.")
     List<String> names = List.of();
 
     @Override

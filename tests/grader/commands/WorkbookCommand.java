@@ -27,7 +27,7 @@ abstract class WorkbookCommand implements Callable<Integer> {
 
     /** The lab of this number or name; without one, the first that is not solved. */
     final Lab labOrFirstUnsolved(String asked) throws IOException {
-        return asked != null ? book.lab(asked)
-                : ProgressList.firstUnsolved(book).orElseThrow(() -> new CannotCheck("every lab here is solved: name one"));
+        return asked != null ? book.lab(asked) : ProgressList.firstUnsolved(book)
+                .orElseThrow(() -> new CannotCheck("every lab here is solved: name one"));
     }
 }

@@ -8,11 +8,14 @@ import grader.workbook.CannotCheck;
 import grader.workbook.Printable;
 
 /**
- * The compiler, in this process. Its file manager is kept: opening the class path again is half of a warm compile. For one
- * thread.
+ * The compiler, in this process. Its file manager is kept: opening the class path again is half of a warm compile. For
+ * one thread.
  */
 public final class Javac implements AutoCloseable {
-    /** What the compiler found, 1-based; {@code source} is the line it points at, {@code column} the caret's place in it. */
+    /**
+     * What the compiler found, 1-based; {@code source} is the line it points at, {@code column} the caret's place in
+     * it.
+     */
     public record Finding(String file, long line, long column, String source, String message) {
         public Finding {
             source = Printable.of(source);
@@ -44,7 +47,8 @@ public final class Javac implements AutoCloseable {
     }
 
     /** Compiles into {@code out}; no finding means success. {@code lint} options may be empty. */
-    public List<Finding> compile(List<SourceText> sources, List<Path> classPath, Path out, String... lint) throws IOException {
+    public List<Finding> compile(List<SourceText> sources, List<Path> classPath, Path out, String... lint)
+            throws IOException {
         files.setLocationFromPaths(StandardLocation.CLASS_PATH, classPath);
         files.setLocationFromPaths(StandardLocation.CLASS_OUTPUT, List.of(out));
         var options = new ArrayList<>(List.of("-g", "-proc:none", "-implicit:none"));
@@ -106,9 +110,12 @@ public final class Javac implements AutoCloseable {
                 .map(Javac::finding).toList();
     }
 
-    /** The compiler has named no error and made no class: mostly it ran out of stack, and says so in words of its own. */
+    /**
+     * The compiler has named no error and made no class: mostly it ran out of stack, and says so in words of its own.
+     */
     private static List<Finding> gaveUp(String file, String words) {
-        var first = words.lines().filter(line -> !line.isBlank()).findFirst().map(line -> ": " + line.strip()).orElse("");
+        var first = words.lines().filter(line -> !line.isBlank()).findFirst()
+                .map(line -> ": " + line.strip()).orElse("");
         return List.of(Finding.about(file, "the compiler gave up and named no line" + first
                 + "\nlikely: an expression that is nested too deeply"));
     }
@@ -119,7 +126,8 @@ public final class Javac implements AutoCloseable {
             return Finding.about("", message);
         }
         var line = source.text().lines().skip(Math.max(0, found.getLineNumber() - 1)).findFirst().orElse("");
-        return new Finding(source.getName().substring(1), found.getLineNumber(), found.getColumnNumber(), line, message);
+        return new Finding(source.getName().substring(1), found.getLineNumber(), found.getColumnNumber(), line,
+                message);
     }
 
     @Override

@@ -54,8 +54,9 @@ public final class Libraries {
 
     private String askJBang(Set<String> names, Path dir) throws IOException {
         System.err.println(FETCHING + String.join(" ", names));
+        var deps = names.stream().map(name -> "//DEPS " + name + "\n").collect(Collectors.joining());
         var script = Files.writeString(dir.resolve("Libraries.java"),
-                "//JAVA 25+\n" + names.stream().map(name -> "//DEPS " + name + "\n").collect(Collectors.joining()) + "class Libraries {}\n");
+                "//JAVA 25+\n" + deps + "class Libraries {}\n");
         var log = dir.resolve("log");
         var process = JBang.command(book, "--quiet", "info", "classpath", "--deps-only", script.toString())
                 .redirectError(log.toFile()).start();
@@ -64,7 +65,8 @@ public final class Libraries {
         try {
             if (!process.waitFor(PATIENCE.toSeconds(), TimeUnit.SECONDS) || process.exitValue() != 0) {
                 process.destroy();
-                throw new CannotCheck("could not fetch " + String.join(" ", names) + ": is there a network?\n" + Files.readString(log).strip());
+                throw new CannotCheck("could not fetch " + String.join(" ", names) + ": is there a network?\n"
+                        + Files.readString(log).strip());
             }
         } catch (InterruptedException e) {
             process.destroy();

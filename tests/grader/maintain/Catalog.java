@@ -10,8 +10,8 @@ import grader.workbook.Lab;
 import grader.workbook.Workbook;
 
 /**
- * What is written from the facts of the labs, which stand in {@code book/curriculum.json} and at the head of each lab's file:
- * {@code jbang-catalog.json}, and the table of labs in {@code README.adoc}.
+ * What is written from the facts of the labs, which stand in {@code book/curriculum.json} and at the head of each lab's
+ * file: {@code jbang-catalog.json}, and the table of labs in {@code README.adoc}.
  *
  * @param commands the grader's commands by name, each with its description
  */
@@ -38,23 +38,28 @@ public record Catalog(Workbook book, SequencedMap<String, String> commands) {
             var name = "Lab " + lab.number() + ": " + Curriculum.read(book).of(lab).title();
             aliases.add(script("lab-" + lab.number(), book.path(lab.file()), name + ", your file"));
             aliases.add(script("solution-" + lab.number(), book.path(lab.solution()), name + ", the full solution"));
-            aliases.add(grader("test-" + lab.number(), List.of("test", lab.number()), "Checks lab " + lab.number() + " step by step"));
+            aliases.add(grader("test-" + lab.number(), List.of("test", lab.number()),
+                    "Checks lab " + lab.number() + " step by step"));
             templates.add("    %s: { \"file-refs\": { \"{filename}\": %s }, \"description\": %s }".formatted(
-                    quoted("lab-" + lab.number()), quoted(book.path(lab.file())), quoted(name + ", the skeleton: name it " + lab.fileName())));
+                    quoted("lab-" + lab.number()), quoted(book.path(lab.file())),
+                    quoted(name + ", the skeleton: name it " + lab.fileName())));
         }
         for (var command : commands.entrySet()) {
             aliases.add(grader(command.getKey(), List.of(command.getKey()), command.getValue()));
         }
         aliases.add(script("book", "book/program/Book.java", "Renders the HTML book"));
         aliases.add(script("verify", "tests/verify/Main.java", "For maintainers: checks the workbook itself"));
-        return "{\n  \"aliases\": {\n" + String.join(",\n", aliases) + "\n  },\n  \"templates\": {\n" + String.join(",\n", templates) + "\n  }\n}\n";
+        return "{\n  \"aliases\": {\n" + String.join(",\n", aliases) + "\n  },\n"
+                + "  \"templates\": {\n" + String.join(",\n", templates) + "\n  }\n}\n";
     }
 
     private static String script(String alias, String file, String description) throws JsonProcessingException {
-        return "    %s: { \"script-ref\": %s, \"description\": %s }".formatted(quoted(alias), quoted(file), quoted(description));
+        return "    %s: { \"script-ref\": %s, \"description\": %s }".formatted(
+                quoted(alias), quoted(file), quoted(description));
     }
 
-    private static String grader(String alias, List<String> arguments, String description) throws JsonProcessingException {
+    private static String grader(String alias, List<String> arguments, String description)
+            throws JsonProcessingException {
         return "    %s: { \"script-ref\": %s, \"arguments\": %s, \"description\": %s }".formatted(
                 quoted(alias), quoted(GRADER), JSON.writeValueAsString(arguments), quoted(description));
     }
@@ -84,10 +89,12 @@ public record Catalog(Workbook book, SequencedMap<String, String> commands) {
         var curriculum = Curriculum.read(book);
         for (var lab : book.labs()) {
             var facts = curriculum.of(lab);
-            rows.append("|%s |*%s*: %s |`./jbang lab-%s` |%s%n".formatted(lab.number(), facts.title(), description(lab), lab.number(), facts.needs()));
+            rows.append("|%s |*%s*: %s |`./jbang lab-%s` |%s%n".formatted(
+                    lab.number(), facts.title(), description(lab), lab.number(), facts.needs()));
         }
         var here = book.labs().stream().map(Lab::slug).toList();
-        var toCome = curriculum.labs().stream().filter(entry -> !here.contains(entry.slug())).map(entry -> entry.number() + " " + entry.title()).toList();
+        var toCome = curriculum.labs().stream().filter(entry -> !here.contains(entry.slug()))
+                .map(entry -> entry.number() + " " + entry.title()).toList();
         if (!toCome.isEmpty()) {
             rows.append("4+|to come: ").append(String.join(", ", toCome)).append('\n');
         }

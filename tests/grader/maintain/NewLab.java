@@ -9,22 +9,25 @@ import grader.workbook.Skeleton;
 import grader.workbook.Workbook;
 
 /**
- * The files of a lab that is about to be written: they compile, step by step they are checked, and everything in them waits to
- * be replaced. Steps and title come from {@code book/curriculum.json}, where the lab gets an entry if it has none.
+ * The files of a lab that is about to be written: they compile, step by step they are checked, and everything in them
+ * waits to be replaced. Steps and title come from {@code book/curriculum.json}, where the lab gets an entry if it has
+ * none.
  */
 public record NewLab(Lab lab) {
     /** Stands in all that is to be replaced; {@code verify} names each place that still has it. */
     public static final String TO_WRITE = "(to write)";
 
     private static final String ENTRY = """
-                {"number": %d, "slug": "%s", "title": "%s", "type": "%s", "theme": "S", "level": 1, "coreHours": 1, "furtherHours": 1, "readFirst": [], "needs": "nothing",
+                {"number": %d, "slug": "%s", "title": "%s", "type": "%s", "theme": "S", "level": 1, \
+                "coreHours": 1, "furtherHours": 1, "readFirst": [], "needs": "nothing",
                   "steps": [
                     {"title": "Take the first step", "further": false},
                     {"title": "Take the second step", "further": true} ] }""";
 
     public static NewLab of(Workbook book, String slug, String type) throws IOException {
         if (!slug.matches("4\\d\\d-[a-z0-9-]+") || !type.matches("[A-Z][A-Za-z0-9]*")) {
-            throw new CannotCheck("a lab is named like 408-proxy-server ProxyServer: number and words in small letters, then its class");
+            throw new CannotCheck("a lab is named like 408-proxy-server ProxyServer: "
+                    + "number and words in small letters, then its class");
         }
         var lab = new Lab(book, slug, type);
         for (var file : List.of(lab.solution(), lab.tests().resolve(lab.testClass() + ".java"))) {
@@ -59,14 +62,17 @@ public record NewLab(Lab lab) {
     }
 
     private void addToCurriculum() throws IOException {
-        var known = Curriculum.read(lab.book()).labs().stream().filter(entry -> entry.slug().startsWith(lab.number())).findFirst();
+        var known = Curriculum.read(lab.book()).labs().stream()
+                .filter(entry -> entry.slug().startsWith(lab.number())).findFirst();
         if (known.isEmpty()) {
             var file = lab.book().root().resolve("book", "curriculum.json");
             var text = Files.readString(file);
             var entry = ENTRY.formatted(Integer.parseInt(lab.number()), lab.slug(), title(), lab.type());
-            Files.writeString(file, text.replaceFirst("\\s*\\]\\s*\\}\\s*$", ",\n" + Matcher.quoteReplacement(entry) + "\n  ]\n}\n"));
+            var end = ",\n" + Matcher.quoteReplacement(entry) + "\n  ]\n}\n";
+            Files.writeString(file, text.replaceFirst("\\s*\\]\\s*\\}\\s*$", end));
         } else if (!known.get().slug().equals(lab.slug()) || !known.get().type().equals(lab.type())) {
-            throw new CannotCheck("book/curriculum.json knows lab " + lab.number() + " as " + known.get().slug() + " " + known.get().type());
+            throw new CannotCheck("book/curriculum.json knows lab " + lab.number() + " as " + known.get().slug() + " "
+                    + known.get().type());
         }
     }
 
@@ -77,7 +83,8 @@ public record NewLab(Lab lab) {
     }
 
     private static <T> String each(List<T> all, BiFunction<Integer, T, String> text) {
-        return IntStream.range(0, all.size()).mapToObj(i -> text.apply(i + 1, all.get(i))).collect(Collectors.joining("\n"));
+        return IntStream.range(0, all.size()).mapToObj(i -> text.apply(i + 1, all.get(i)))
+                .collect(Collectors.joining("\n"));
     }
 
     private String solution(Curriculum.Entry facts) {
@@ -89,7 +96,8 @@ public record NewLab(Lab lab) {
                         // end::step%1$d[]
                     }
                 """.formatted(n, step.title()));
-        var scenes = each(facts.steps(), (n, step) -> "            scene = %1$d;\n            IO.println(\"step %1$d gives \" + step%1$d());".formatted(n));
+        var scenes = each(facts.steps(), (n, step) -> ("            scene = %1$d;\n"
+                + "            IO.println(\"step %1$d gives \" + step%1$d());").formatted(n));
         return """
                 ///usr/bin/env jbang "$0" "$@" ; exit $?
                 //JAVA 25+
@@ -161,10 +169,12 @@ public record NewLab(Lab lab) {
 
                         @Test
                         void step_%1$d_gives_its_number() {
-                            Check.equal(%1$d, %5$s.step%1$d(), "step%1$d()", "(to write) which mistake usually causes this");
+                            Check.equal(%1$d, %5$s.step%1$d(), "step%1$d()",
+                                    "(to write) which mistake usually causes this");
                         }
                     }
-                """.formatted(n, step.title(), step.further() ? ", further = true" : "", step.title().replaceAll("[^A-Za-z0-9]+", "_"), lab.type()));
+                """.formatted(n, step.title(), step.further() ? ", further = true" : "",
+                step.title().replaceAll("[^A-Za-z0-9]+", "_"), lab.type()));
         return """
                 //JAVA 25+
                 //DEPS org.junit.jupiter:junit-jupiter:6.1.3

@@ -7,8 +7,8 @@ import grader.workbook.Folders;
 import grader.workbook.Lab;
 
 /**
- * A Maven project over the labs, their tests and the kit, so that any IDE opens all of it at once. Maven itself may run on an
- * older Java: the compiler and the tests' JVM are those of the JDK that runs this program.
+ * A Maven project over the labs, their tests and the kit, so that any IDE opens all of it at once. Maven itself may run
+ * on an older Java: the compiler and the tests' JVM are those of the JDK that runs this program.
  */
 public final class Pom {
     private Pom() {}
@@ -55,7 +55,9 @@ public final class Pom {
                         <groupId>org.apache.maven.plugins</groupId>
                         <artifactId>maven-surefire-plugin</artifactId>
                         <version>3.5.5</version>
-                        <configuration><argLine>--add-exports=java.base/jdk.internal.vm=ALL-UNNAMED</argLine></configuration>
+                        <configuration>
+                          <argLine>--add-exports=java.base/jdk.internal.vm=ALL-UNNAMED</argLine>
+                        </configuration>
                       </plugin>
                       <plugin>
                         <groupId>org.codehaus.mojo</groupId>
@@ -79,7 +81,8 @@ public final class Pom {
                     </plugins>
                   </build>
                 </project>
-                """.formatted(text(System.getProperty("java.home")), libraries.stream().map(Pom::dependency).collect(Collectors.joining()),
+                """.formatted(text(System.getProperty("java.home")),
+                libraries.stream().map(Pom::dependency).collect(Collectors.joining()),
                 labFolders.getFirst(), testFolders.getFirst(), sources(labFolders), sources(testFolders));
     }
 
@@ -94,7 +97,8 @@ public final class Pom {
     /** From {@code group:artifact:version[:classifier]}. */
     private static String dependency(String name) {
         var part = name.split(":");
-        return "    <dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version>%s</dependency>\n".formatted(
-                part[0], part[1], part[2], part.length > 3 ? "<classifier>" + part[3] + "</classifier>" : "");
+        return "    <dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version>%s</dependency>\n"
+                .formatted(part[0], part[1], part[2],
+                        part.length > 3 ? "<classifier>" + part[3] + "</classifier>" : "");
     }
 }

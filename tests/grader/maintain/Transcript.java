@@ -7,10 +7,11 @@ import grader.workbook.CannotCheck;
 import grader.workbook.Workbook;
 
 /**
- * A recorded terminal session, and at the same time the script to record it again: lines that begin with {@code $ } are commands,
- * the lines below each are what it printed. All commands of a file run in one shell; one that ends in {@code &} runs on beside
- * the next, and is ended with the session. Ports 4001 to 4099 stand for free ports: they are replaced when the commands run and
- * put back in what they print. Lines at the top that begin with {@code # } are kept; one of them may say that verify runs it again.
+ * A recorded terminal session, and at the same time the script to record it again: lines that begin with {@code $ } are
+ * commands, the lines below each are what it printed. All commands of a file run in one shell; one that ends in
+ * {@code &} runs on beside the next, and is ended with the session. Ports 4001 to 4099 stand for free ports: they are
+ * replaced when the commands run and put back in what they print. Lines at the top that begin with {@code # } are kept;
+ * one of them may say that verify runs it again.
  */
 public final class Transcript {
     private static final Pattern PORT = Pattern.compile("\\b40(?!00)\\d\\d\\b");
@@ -19,7 +20,8 @@ public final class Transcript {
     private static final Duration LONGEST_AGAIN = Duration.ofMinutes(3);
     private static final Pattern AGAIN = Pattern.compile("# jbang verify runs it again, with (.*)");
     /** What a first run says, and every JVM where JAVA_TOOL_OPTIONS is set. */
-    private static final List<String> NOT_SHOWN = List.of("[jbang] ", Libraries.FETCHING, "Picked up JAVA_TOOL_OPTIONS");
+    private static final List<String> NOT_SHOWN =
+            List.of("[jbang] ", Libraries.FETCHING, "Picked up JAVA_TOOL_OPTIONS");
     /** Marks the end of one command's output. */
     private static final String END = "(end of the command)";
 
@@ -53,7 +55,8 @@ public final class Transcript {
 
     public static List<Path> files(Workbook book, List<String> names) throws IOException {
         var folder = book.root().resolve("book", "transcripts");
-        var wanted = names.stream().map(name -> name.endsWith(".txt") ? Path.of(name).toAbsolutePath() : folder.resolve(name)).toList();
+        var wanted = names.stream()
+                .map(name -> name.endsWith(".txt") ? Path.of(name).toAbsolutePath() : folder.resolve(name)).toList();
         for (var each : wanted) {
             if (!Files.exists(each)) {
                 throw new CannotCheck("there is no transcript " + book.shown(each));
@@ -87,9 +90,13 @@ public final class Transcript {
         return commands.stream().allMatch(command -> OURS.matcher(command.line()).matches());
     }
 
-    /** With what verify runs a transcript of other people's programs again: their names, and perhaps «root». Empty: it does not. */
+    /**
+     * With what verify runs a transcript of other people's programs again: their names, and perhaps «root». Empty: it
+     * does not.
+     */
     public List<String> runAgainWith() {
-        return head.stream().map(AGAIN::matcher).filter(Matcher::matches).flatMap(line -> Stream.of(line.group(1).split(", "))).toList();
+        return head.stream().map(AGAIN::matcher).filter(Matcher::matches)
+                .flatMap(line -> Stream.of(line.group(1).split(", "))).toList();
     }
 
     /** Some command looks at a learner's own file. */
@@ -115,9 +122,12 @@ public final class Transcript {
         return Optional.empty();
     }
 
-    /** Times, ephemeral ports, sizes of memory and rates differ from run to run, and so does the space that aligns them. */
+    /**
+     * Times, ephemeral ports, sizes of memory and rates differ from run to run, and so does the space that aligns them.
+     */
     static String masked(String line) {
-        return line.replaceAll("chapter: \\S+", "chapter: PLACE").replaceAll("\\b(127\\.0\\.0\\.1|localhost|\\[::1]):\\d{5}\\b", "$1:PORT")
+        return line.replaceAll("chapter: \\S+", "chapter: PLACE")
+                .replaceAll("\\b(127\\.0\\.0\\.1|localhost|\\[::1]):\\d{5}\\b", "$1:PORT")
                 .replaceAll("\\b[\\d,.]*\\d ?(ns|us|µs|ms|s|kB|MB|KiB|MiB|/s)(?![\\w])", "# $1")
                 .replaceAll(" +", " ");
     }
@@ -152,7 +162,10 @@ public final class Transcript {
                 throw new CannotCheck(book.shown(file) + ": the shell ended at «" + command.line() + "»");
             }
             if (line.endsWith(END)) {   // what comes before it on the line had no line end of its own
-                Stream.of(line.substring(0, line.length() - END.length())).filter(rest -> !rest.isEmpty()).forEach(lines::add);
+                var rest = line.substring(0, line.length() - END.length());
+                if (!rest.isEmpty()) {
+                    lines.add(rest);
+                }
                 return lines;
             }
             if (NOT_SHOWN.stream().noneMatch(line::startsWith)) {
@@ -177,13 +190,16 @@ public final class Transcript {
     }
 
     private Process shell() throws IOException {
-        var builder = new ProcessBuilder("bash", "--norc", "--noprofile").directory(book.root().toFile()).redirectErrorStream(true);
-        builder.environment().putAll(Map.of("NO_COLOR", "1", "LC_ALL", "C.UTF-8", "WORKBOOK_JBANG", "./jbang", "COLUMNS", "80"));
+        var builder = new ProcessBuilder("bash", "--norc", "--noprofile")
+                .directory(book.root().toFile()).redirectErrorStream(true);
+        builder.environment().putAll(
+                Map.of("NO_COLOR", "1", "LC_ALL", "C.UTF-8", "WORKBOOK_JBANG", "./jbang", "COLUMNS", "80"));
         return builder.start();
     }
 
     private Map<String, String> freePorts() throws IOException {
-        var names = commands.stream().flatMap(command -> PORT.matcher(command.line()).results()).map(MatchResult::group).distinct().toList();
+        var names = commands.stream().flatMap(command -> PORT.matcher(command.line()).results())
+                .map(MatchResult::group).distinct().toList();
         var ports = new LinkedHashMap<String, String>();
         var held = new ArrayList<ServerSocket>();
         try {

@@ -4,6 +4,7 @@ import static org.junit.platform.engine.discovery.DiscoverySelectors.selectClass
 
 import module java.base;
 
+import java.lang.annotation.Annotation;
 import org.junit.jupiter.engine.JupiterTestEngine;
 import org.junit.platform.engine.CancellationToken;
 import org.junit.platform.engine.DiscoverySelector;
@@ -21,9 +22,10 @@ import org.junit.platform.launcher.core.LauncherExecutionRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
 
 /**
- * The child JVM: takes orders on standard input, runs tests, and writes sealed records into the socket that its argument names.
- * The first line is the key. Then come, as often as the grader likes,
+ * The child JVM: takes orders on standard input, runs tests, and writes sealed records into the socket that its
+ * argument names. The first line is the key. Then come, as often as the grader likes,
  * <pre>
+ *   rehearse LIBRARIES CLASSES CLASS                    warms up for the tests of a class, tells which are disabled
  *   load LIBRARIES CLASSES                              a class path of its own for what follows
  *   plan CLASS                                          lists the tests of a class
  *   step CLASS FILE PATIENCE TIMEOUT FIRST ID…          runs tests
@@ -61,6 +63,7 @@ public final class RunnerMain {
         launcher.execute(request(List.of(selectClass(WarmUp.class)), "10"), new TestExecutionListener() {});
         for (var order = line().split("\t", -1); !order[0].isEmpty(); order = line().split("\t", -1)) {
             switch (order[0]) {
+                case "rehearse" -> rehearse(order[1], order[2], order[3]);
                 case "load" -> load(order[1], order[2]);
                 case "plan" -> plan(order[1]);
                 case "step" -> {
@@ -68,14 +71,18 @@ public final class RunnerMain {
                     initialise(order[2].replace(".java", ""), limit);
                     link(classPath.load(order[1]));
                     classPath.setPatience(Duration.ofMillis(Long.parseLong(order[3])));
-                    runStep(order[2], order[4], Boolean.parseBoolean(order[5]), List.of(order).subList(6, order.length));
+                    var ids = List.of(order).subList(6, order.length);
+                    runStep(order[2], order[4], Boolean.parseBoolean(order[5]), ids);
                 }
                 default -> send("done");
             }
         }
     }
 
-    /** Nothing of an earlier check stays in force: its classes, its handlers, what it had put in the place of the streams. */
+    /**
+     * Nothing of an earlier check stays in force: its classes, its handlers, what it had put in the place of the
+     * streams.
+     */
     private void load(String libraries, String classes) throws IOException {
         classPath.open(libraries, classes);
         Thread.currentThread().setContextClassLoader(classPath.loader());
@@ -85,18 +92,56 @@ public final class RunnerMain {
         System.setErr(captured);
     }
 
+    /**
+     * With the pristine skeleton in the place of the learner's classes. The libraries stay loaded; kit and tests are
+     * loaded again for the check itself. What goes wrong here, the tests will meet; CI is told at once.
+     */
+    private void rehearse(String libraries, String classes, String testClass)
+            throws IOException, ClassNotFoundException {
+        load(libraries, classes);
+        try {
+            ((Runnable) classPath.load(testClass + "$WarmUp").getDeclaredConstructor().newInstance()).run();
+        } catch (ClassNotFoundException e) {
+            // Few test classes have one.
+        } catch (ReflectiveOperationException | RuntimeException | LinkageError e) {
+            if ("all".equals(System.getenv("WORKBOOK_REQUIRE"))) {
+                throw new IllegalStateException(testClass + ".WarmUp: " + e, e);
+            }
+        }
+        for (var test : tests(testClass)) {
+            try {
+                if (!Conditions.hold((MethodSource) test.getSource().orElseThrow())) {
+                    send("disabled", test.getUniqueId());
+                }
+            } catch (ReflectiveOperationException | LinkageError e) {
+                // JUnit fails in the same way, and says why.
+            }
+        }
+        send("rehearsed");
+    }
+
     private void plan(String testClass) throws ClassNotFoundException {
+        for (var test : tests(testClass)) {
+            var source = (MethodSource) test.getSource().orElseThrow();
+            var type = source.getJavaClass();
+            send("test", test.getUniqueId(), step(type, "value"), step(type, "title"), step(type, "further"),
+                    Boolean.toString(Conditions.stand(source)), source.getMethodName());
+        }
+        send("planned");
+    }
+
+    private List<TestIdentifier> tests(String testClass) throws ClassNotFoundException {
+        var found = new ArrayList<TestIdentifier>();
         var plan = launcher.discover(request(List.of(selectClass(classPath.load(testClass))), "10"));
         plan.accept(new TestPlan.Visitor() {
             @Override
             public void visit(TestIdentifier test) {
-                if (test.isTest() && test.getSource().orElseThrow() instanceof MethodSource source) {
-                    send("test", test.getUniqueId(), step(source.getJavaClass(), "value"), step(source.getJavaClass(), "title"),
-                            step(source.getJavaClass(), "further"), Boolean.toString(mayBeSkipped(source)), source.getMethodName());
+                if (test.isTest()) {
+                    found.add(test);
                 }
             }
         });
-        send("planned");
+        return found;
     }
 
     /** An element of the step's annotation: by name, because the kit is not on the grader's own class path. */
@@ -113,17 +158,10 @@ public final class RunnerMain {
         throw new IllegalStateException(testClass.getName() + " has no @Step");
     }
 
-    /** A test is skipped where a condition says so that stands at it or around it, and nowhere else. */
-    private static boolean mayBeSkipped(MethodSource test) {
-        var declared = Stream.of(test.getJavaMethod().getAnnotations());
-        var around = Stream.<Class<?>>iterate(test.getJavaClass(), Objects::nonNull, Class::getEnclosingClass)
-                .flatMap(type -> Stream.of(type.getAnnotations()));
-        return Stream.concat(declared, around)
-                .flatMap(each -> Stream.concat(Stream.of(each), Stream.of(each.annotationType().getAnnotations())))   // or one composed of them
-                .anyMatch(each -> each.annotationType().getPackageName().equals("org.junit.jupiter.api.condition"));
-    }
-
-    /** JUnit limits the time of tests, but the first of them might not even begin. What else goes wrong here, the tests will meet. */
+    /**
+     * JUnit limits the time of tests, but the first of them might not even begin. What else goes wrong here, the tests
+     * will meet.
+     */
     private void initialise(String type, Duration limit) throws InterruptedException {
         var initialiser = Thread.ofPlatform().daemon().unstarted(() -> {
             try {
@@ -139,7 +177,10 @@ public final class RunnerMain {
         }
     }
 
-    /** Fails by itself where the learner's file no longer has a type that the tests name; JUnit would tell it in a page of frames. */
+    /**
+     * Fails by itself where the learner's file no longer has a type that the tests name; JUnit would tell it in a page
+     * of frames.
+     */
     private static void link(Class<?> tests) {
         tests.getDeclaredMethods();
         tests.getDeclaredFields();
@@ -149,8 +190,9 @@ public final class RunnerMain {
     private void runStep(String file, String timeoutSeconds, boolean untilFirstFailed, List<String> ids) {
         var request = request(ids.stream().map(DiscoverySelectors::selectUniqueId).toList(), timeoutSeconds);
         var enough = CancellationToken.create();
+        var reporter = new Reporter(file, untilFirstFailed ? Optional.of(enough) : Optional.empty());
         launcher.execute(LauncherExecutionRequestBuilder.request(request)
-                .listeners(new Reporter(file, untilFirstFailed ? Optional.of(enough) : Optional.empty())).cancellationToken(enough).build());
+                .listeners(reporter).cancellationToken(enough).build());
         send("step-done");
     }
 
@@ -222,16 +264,20 @@ public final class RunnerMain {
                 .enablePostDiscoveryFilterAutoRegistration(false).build());
     }
 
-    private static LauncherDiscoveryRequest request(List<? extends DiscoverySelector> selectors, String timeoutSeconds) {
+    private static LauncherDiscoveryRequest request(List<? extends DiscoverySelector> selectors,
+                                                    String timeoutSeconds) {
         return LauncherDiscoveryRequestBuilder.request().selectors(selectors)
                 .enableImplicitConfigurationParameters(false)   // neither system properties nor files of the learner's
-                .configurationParameter("junit.jupiter.execution.timeout.testable.method.default", timeoutSeconds + " s")
+                .configurationParameter("junit.jupiter.execution.timeout.testable.method.default",
+                        timeoutSeconds + " s")
                 .configurationParameter("junit.jupiter.execution.timeout.thread.mode.default", "SEPARATE_THREAD")
                 .configurationParameter("junit.jupiter.extensions.autodetection.enabled", "false")
                 .configurationParameter("junit.platform.stacktrace.pruning.enabled", "false").build();
     }
 
-    /** A thread that somebody has interrupted would close the channel by writing to it, so the interrupt has to wait. */
+    /**
+     * A thread that somebody has interrupted would close the channel by writing to it, so the interrupt has to wait.
+     */
     private void send(String... fields) {
         boolean interrupted = Thread.interrupted();
         synchronized (out) {

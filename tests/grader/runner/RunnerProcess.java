@@ -3,11 +3,12 @@ package grader.runner;
 import module java.base;
 
 import grader.speed.Jvm;
+import grader.workbook.CannotCheck;
 
 /**
- * The grader's half of a runner JVM. Orders go to its standard input; its sealed records come over a Unix-domain socket of
- * their own, because standard output belongs to the program under test: native code and child processes write there as well.
- * A runner is started early, gets its orders later, and is ended by force at the wall clock. For one thread.
+ * The grader's half of a runner JVM. Orders go to its standard input; its sealed records come over a Unix-domain socket
+ * of their own, because standard output belongs to the program under test: native code and child processes write there
+ * as well. A runner is started early, gets its orders later, and is ended by force at the wall clock. For one thread.
  */
 public final class RunnerProcess implements AutoCloseable {
     private static final int LONGEST_LINE = 1 << 20;
@@ -18,12 +19,15 @@ public final class RunnerProcess implements AutoCloseable {
     private final ServerSocketChannel listener;
     private final SealedRecords records;
     private final Strays strays;
-    private final ScheduledThreadPoolExecutor clock = new ScheduledThreadPoolExecutor(1, Thread.ofPlatform().daemon().factory());
+    private final ScheduledThreadPoolExecutor clock =
+            new ScheduledThreadPoolExecutor(1, Thread.ofPlatform().daemon().factory());
     private Optional<InputStream> in = Optional.empty();
+    private Optional<Set<String>> disabled = Optional.empty();
     private Optional<Future<?>> limit = Optional.empty();
     private volatile String ended = "";
 
-    private RunnerProcess(Process process, List<String> jvmOptions, ServerSocketChannel listener, SealedRecords records, Strays strays) {
+    private RunnerProcess(Process process, List<String> jvmOptions, ServerSocketChannel listener,
+                          SealedRecords records, Strays strays) {
         this.process = process;
         this.jvmOptions = jvmOptions;
         this.listener = listener;
@@ -33,8 +37,8 @@ public final class RunnerProcess implements AutoCloseable {
     }
 
     /** The export is for the kit's list of threads. */
-    private static final List<String> FLAGS = List.of("-Xmx256m", "-XX:-UsePerfData", "-Dfile.encoding=UTF-8", "-Duser.language=en",
-            "-Duser.country=US", "--add-exports=java.base/jdk.internal.vm=ALL-UNNAMED");
+    private static final List<String> FLAGS = List.of("-Xmx256m", "-XX:-UsePerfData", "-Dfile.encoding=UTF-8",
+            "-Duser.language=en", "-Duser.country=US", "--add-exports=java.base/jdk.internal.vm=ALL-UNNAMED");
 
     /** Starts a runner. @param jvmOptions a lab's own, after ours */
     public static RunnerProcess start(List<String> jvmOptions) throws IOException {
@@ -44,8 +48,10 @@ public final class RunnerProcess implements AutoCloseable {
         command.addAll(Jvm.SHORT_LIVED);
         command.addAll(FLAGS);
         command.addAll(jvmOptions);
-        command.addAll(List.of("-cp", System.getProperty("java.class.path"), "grader.runner.RunnerMain", address.toString()));
-        var builder = new ProcessBuilder(command).redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(ProcessBuilder.Redirect.DISCARD);
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"),
+                "grader.runner.RunnerMain", address.toString()));
+        var builder = new ProcessBuilder(command)
+                .redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(ProcessBuilder.Redirect.DISCARD);
         builder.environment().put("LC_ALL", "C.UTF-8");   // the operating system's messages in English, everywhere
         var strays = Strays.of(HexFormat.of().formatHex(random()));
         strays.mark(builder.environment());
@@ -81,6 +87,32 @@ public final class RunnerProcess implements AutoCloseable {
         limit.ifPresent(each -> each.cancel(false));
     }
 
+    /**
+     * Gets ready for the tests of a class, before there is anything to test.
+     *
+     * @param classes kit, tests and the pristine skeleton
+     */
+    public void rehearse(List<Path> libraries, List<Path> classes, String testClass) {
+        order("rehearse", joined(libraries), joined(classes), testClass);
+        disabled = Optional.empty();
+    }
+
+    /** The ids of the tests that their conditions disable on this machine: to be asked after {@link #rehearse}. */
+    public Set<String> disabled() throws IOException {
+        if (disabled.isEmpty()) {
+            var ids = new HashSet<String>();
+            for (var record = next(); !record.equals(List.of("rehearsed")); record = next()) {
+                if (record.isEmpty() || record.getFirst().equals("crash")) {
+                    throw new CannotCheck("the tests could not be loaded: "
+                            + (record.isEmpty() ? whyEnded() : record.get(1)));
+                }
+                ids.add(record.get(1));
+            }
+            disabled = Optional.of(ids);
+        }
+        return disabled.get();
+    }
+
     /** Gives what follows a class path of its own. */
     public void load(List<Path> libraries, List<Path> classes) {
         order("load", joined(libraries), joined(classes));
@@ -99,7 +131,10 @@ public final class RunnerProcess implements AutoCloseable {
         }
     }
 
-    /** The next record, or an empty list when the runner has ended, or when somebody else has written into its connection. */
+    /**
+     * The next record, or an empty list when the runner has ended, or when somebody else has written into its
+     * connection.
+     */
     public List<String> next() throws IOException {
         var line = line();
         if (line.isEmpty()) {
@@ -154,7 +189,8 @@ public final class RunnerProcess implements AutoCloseable {
         }
         try {
             return process.waitFor(5, TimeUnit.SECONDS)
-                    ? "the program ended the Java machine itself, with status " + process.exitValue() + " (System.exit or Runtime.halt?)"
+                    ? "the program ended the Java machine itself, with status " + process.exitValue()
+                            + " (System.exit or Runtime.halt?)"
                     : "the program closed the runner's connection to the grader";
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();

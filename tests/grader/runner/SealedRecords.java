@@ -3,9 +3,9 @@ package grader.runner;
 import module java.base;
 
 /**
- * The records from runner to grader: one a line, a seal, a sequence number, tab-separated fields. The seal is SHA-256 over key,
- * line and key: a learner's program shares the runner's JVM, but it does not know the key. (HMAC would load a security
- * provider, which costs 25 ms of every check.)
+ * The records from runner to grader: one a line, a seal, a sequence number, tab-separated fields. The seal is SHA-256
+ * over key, line and key: a learner's program shares the runner's JVM, but it does not know the key. (HMAC would load a
+ * security provider, which costs 25 ms of every check.)
  */
 final class SealedRecords {
     private final byte[] key;

@@ -3,9 +3,9 @@ package grader.runner;
 import module java.base;
 
 /**
- * Processes that a program under test has started and that are no longer below it: {@code setsid}, or a parent that has ended.
- * They are found by a variable in the environment that they inherit. Linux only; a process that clears its environment gets
- * away, which takes a box to prevent.
+ * Processes that a program under test has started and that are no longer below it: {@code setsid}, or a parent that has
+ * ended. They are found by a variable in the environment that they inherit. Linux only; a process that clears its
+ * environment gets away, which takes a box to prevent.
  */
 record Strays(String token) {
     private static final String VARIABLE = "WORKBOOK_CHECK";
@@ -36,7 +36,8 @@ record Strays(String token) {
         try (var processes = Files.newDirectoryStream(PROCESSES, "[0-9]*")) {
             for (var process : processes) {
                 if (environment(process).contains(VARIABLE + "=" + token)) {
-                    ProcessHandle.of(Long.parseLong(process.getFileName().toString())).filter(ProcessHandle::isAlive).ifPresent(found::add);
+                    var pid = Long.parseLong(process.getFileName().toString());
+                    ProcessHandle.of(pid).filter(ProcessHandle::isAlive).ifPresent(found::add);
                 }
             }
         } catch (IOException e) {

@@ -3,9 +3,9 @@ package grader.runner;
 import module java.base;
 
 /**
- * Where the classes of one check come from: the lab's libraries, then kit, tests and the learner's classes. Each check has a
- * class loader of its own, so that one JVM can run many; libraries are kept loaded, since they are the same from check to
- * check. Of the runner's own class path only JUnit is seen.
+ * Where the classes of one check come from: the lab's libraries, then kit, tests and the learner's classes. Each check
+ * has a class loader of its own, so that one JVM can run many; libraries are kept loaded, since they are the same from
+ * check to check. Of the runner's own class path only JUnit is seen.
  */
 final class TestClassPath {
     private static final ClassLoader RUNNER = TestClassPath.class.getClassLoader();
@@ -45,7 +45,8 @@ final class TestClassPath {
     }
 
     private static final class JUnitOnly extends ClassLoader {
-        private static final List<String> SEEN = List.of("org.junit.", "org.opentest4j.", "org.apiguardian.", "org.jspecify.");
+        private static final List<String> SEEN =
+                List.of("org.junit.", "org.opentest4j.", "org.apiguardian.", "org.jspecify.");
 
         private JUnitOnly() {
             super(getPlatformClassLoader());

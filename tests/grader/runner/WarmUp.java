@@ -7,7 +7,10 @@ import module java.base;
 import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
 
-/** Tests nothing: running it while the learner's file is being compiled loads and links JUnit, and what tests of labs use first. */
+/**
+ * Tests nothing: running it while the learner's file is being compiled loads and links JUnit, and what tests of labs
+ * use first.
+ */
 class WarmUp {
     @Nested
     class Step {

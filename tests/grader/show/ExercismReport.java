@@ -19,7 +19,8 @@ public final class ExercismReport {
     private record Report(int version, String status, String message, List<Test> tests) {}
 
     @JsonInclude(JsonInclude.Include.NON_NULL)
-    private record Test(String name, String status, String message, String output, @JsonProperty("task_id") int taskId) {}
+    private record Test(String name, String status, String message, String output,
+                        @JsonProperty("task_id") int taskId) {}
 
     private ExercismReport() {}
 
@@ -29,10 +30,13 @@ public final class ExercismReport {
 
     private static Report report(Verdict verdict) {
         if (!verdict.findings().isEmpty()) {
-            var words = verdict.findings().stream().map(each -> each.file() + ":" + each.line() + ": " + each.message()).collect(Collectors.joining("\n"));
+            var words = verdict.findings().stream()
+                    .map(each -> each.file() + ":" + each.line() + ": " + each.message())
+                    .collect(Collectors.joining("\n"));
             return new Report(3, "error", words.substring(0, Math.min(MOST_MESSAGE, words.length())), null);
         }
-        var tests = verdict.steps().stream().flatMap(step -> step.tests().stream()).map(result -> test(result, verdict)).toList();
+        var tests = verdict.steps().stream().flatMap(step -> step.tests().stream())
+                .map(result -> test(result, verdict)).toList();
         return new Report(3, verdict.passed() ? "pass" : "fail", null, tests);
     }
 
@@ -44,7 +48,8 @@ public final class ExercismReport {
 
     private static String message(TestResult result, Verdict verdict) {
         return switch (result.status()) {
-            case TODO -> verdict.submission().todo(result.test().step()).map(todo -> "to do: " + todo.text()).orElse("to do");
+            case TODO -> verdict.submission().todo(result.test().step())
+                    .map(todo -> "to do: " + todo.text()).orElse("to do");
             case NOT_RUN -> "not run: a step before it is not passed";
             default -> (result.message() + "\n" + result.place()).strip();
         };

@@ -19,7 +19,8 @@ public final class NextHint {
         var progress = new Progress(lab.book());
         var reached = progress.of(lab);
         var steps = Curriculum.read(lab.book()).of(lab).steps();
-        int step = asked.orElseGet(() -> IntStream.rangeClosed(1, steps.size()).filter(n -> !reached.passed().contains(n)).findFirst().orElse(steps.size()));
+        int step = asked.orElseGet(() -> IntStream.rangeClosed(1, steps.size())
+                .filter(number -> !reached.passed().contains(number)).findFirst().orElse(steps.size()));
         var hints = Hints.of(lab).get(step);
         if (hints == null) {
             throw new CannotCheck("lab " + lab.number() + " has steps 1 to " + steps.size() + ", no step " + step);

@@ -25,12 +25,13 @@ public final class ProgressList {
 
     private static String line(Curriculum.Entry lab, Progress.Entry reached) {
         int all = lab.steps().size();
-        var steps = IntStream.rangeClosed(1, all).mapToObj(step -> reached.passed().contains(step) ? "#" : ".").collect(Collectors.joining());
+        var steps = IntStream.rangeClosed(1, all).mapToObj(step -> reached.passed().contains(step) ? "#" : ".")
+                .collect(Collectors.joining());
         long core = lab.steps().stream().filter(step -> !step.further()).count();
         long corePassed = reached.passed().stream().filter(step -> step <= core).count();
         var best = reached.best() > reached.passed().size() ? " (once " + reached.best() + ")" : "";
-        return "  %d  %-24s %-8s %d of %d steps%s, core %d of %d".formatted(lab.number(), lab.title(), steps, reached.passed().size(), all, best,
-                corePassed, core);
+        return "  %d  %-24s %-8s %d of %d steps%s, core %d of %d".formatted(lab.number(), lab.title(), steps,
+                reached.passed().size(), all, best, corePassed, core);
     }
 
     /** The first lab, in the order of the course, of which not every step was passed when it was last checked. */

@@ -50,7 +50,8 @@ public final class StepTree implements CheckListener {
         this.submission = submission;
         told = false;
         clear();
-        out.println(style.bold("Lab %s  %-34s".formatted(plan.lab().number(), plan.title())) + style.faint(shownFile()));
+        var headline = "Lab %s  %-34s".formatted(plan.lab().number(), plan.title());
+        out.println(style.bold(headline) + style.faint(shownFile()));
     }
 
     private String shownFile() {
@@ -101,7 +102,8 @@ public final class StepTree implements CheckListener {
             if (result.status() == Status.TODO) {
                 todo(step);
             } else {
-                result.tests().stream().filter(test -> test.status() == Status.FAIL).findFirst().ifPresent(this::failure);
+                result.tests().stream().filter(test -> test.status() == Status.FAIL).findFirst()
+                        .ifPresent(this::failure);
             }
         }
         result.tests().stream().filter(test -> test.status() == Status.SKIPPED)
@@ -126,8 +128,8 @@ public final class StepTree implements CheckListener {
     private void todo(TestPlan.Step step) {
         submission.todo(step.number()).ifPresent(todo -> {
             out.printf("     %s:%d%n       %s%n", shownFile(), todo.line(), todo.text());
-            out.printf("     write it, delete the TODO line, then type: %s test-%s%s%n", Workbook.jbang(), plan.lab().number(),
-                    submission.isOwn() ? "" : " " + Workbook.typed(submission.file()));
+            out.printf("     write it, delete the TODO line, then type: %s test-%s%s%n", Workbook.jbang(),
+                    plan.lab().number(), submission.isOwn() ? "" : " " + Workbook.typed(submission.file()));
         });
     }
 
@@ -138,7 +140,8 @@ public final class StepTree implements CheckListener {
         var printed = test.output().lines().toList();
         if (!printed.isEmpty()) {
             out.println("       your program printed:");
-            printed.stream().limit(MOST_OUTPUT_LINES).forEach(line -> out.println("         " + TerminalStyle.cut(line)));
+            printed.stream().limit(MOST_OUTPUT_LINES)
+                    .forEach(line -> out.println("         " + TerminalStyle.cut(line)));
             if (printed.size() > MOST_OUTPUT_LINES) {
                 out.printf("         … and %,d lines more%n", printed.size() - MOST_OUTPUT_LINES);
             }
@@ -162,14 +165,17 @@ public final class StepTree implements CheckListener {
 
     private void findings(Verdict verdict) {
         for (var finding : verdict.findings().stream().limit(MOST_FINDINGS).toList()) {
-            out.printf("  %s:%d: %s%n", shownFile(), finding.line(), finding.message().lines().collect(Collectors.joining("\n      ")));
+            var message = finding.message().lines().collect(Collectors.joining("\n      "));
+            out.printf("  %s:%d: %s%n", shownFile(), finding.line(), message);
             if (!finding.source().isBlank()) {
-                out.printf("      %s%n      %s^%n", finding.source().replace('\t', ' '), " ".repeat((int) Math.max(0, finding.column() - 1)));
+                var indent = " ".repeat((int) Math.max(0, finding.column() - 1));
+                out.printf("      %s%n      %s^%n", finding.source().replace('\t', ' '), indent);
             }
             CompileAdvice.on(finding.message()).ifPresent(advice -> out.println("      " + advice));
         }
-        out.println("  " + (verdict.submission().refusal().isPresent() ? "it was not compiled"
-                : "it does not compile yet (" + count(verdict.findings().size(), "error") + ")") + ", so no step was checked");
+        var why = verdict.submission().refusal().isPresent() ? "it was not compiled"
+                : "it does not compile yet (" + count(verdict.findings().size(), "error") + ")";
+        out.println("  " + why + ", so no step was checked");
         out.flush();
     }
 
@@ -185,12 +191,14 @@ public final class StepTree implements CheckListener {
         var lab = plan.lab();
         var chapter = lab.book().root().resolve("book", "build", lab.slug() + ".html");
         var place = verdict.next().map(step -> "#step-" + step.step().number()).orElse("");
-        var read = "chapter: " + (Files.exists(chapter) ? lab.book().shown(chapter) + place : lab.book().shown(lab.chapter()));
+        var read = "chapter: "
+                + (Files.exists(chapter) ? lab.book().shown(chapter) + place : lab.book().shown(lab.chapter()));
         if (verdict.next().isPresent()) {   // progress knows nothing of somebody else's file
             var step = submission.isOwn() ? "" : " " + verdict.next().get().step().number();
             return "next: " + Workbook.jbang() + " hint " + lab.number() + step + "     " + read;
         }
-        return "all steps pass     " + (Files.exists(lab.solution()) ? "compare: solutions/" + lab.slug() + "     " : "") + read;
+        var compare = Files.exists(lab.solution()) ? "compare: solutions/" + lab.slug() + "     " : "";
+        return "all steps pass     " + compare + read;
     }
 
     /** {@code 1 error}, {@code 2 errors}. */

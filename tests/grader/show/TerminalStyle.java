@@ -1,11 +1,15 @@
 package grader.show;
 
-/** How this terminal may be written to: colours and overwriting only where somebody looks; everything reads well without. */
+/**
+ * How this terminal may be written to: colours and overwriting only where somebody looks; everything reads well
+ * without.
+ */
 record TerminalStyle(boolean colour, boolean live) {
     private static final int LONGEST = 120;
 
     static TerminalStyle ofTerminal() {
-        boolean terminal = System.console() != null && System.console().isTerminal() && !"dumb".equals(System.getenv("TERM"));
+        boolean terminal = System.console() != null && System.console().isTerminal()
+                && !"dumb".equals(System.getenv("TERM"));
         return new TerminalStyle(terminal && System.getenv("NO_COLOR") == null, terminal);
     }
 

@@ -16,8 +16,8 @@ import org.jline.terminal.TerminalBuilder;
 import org.jline.utils.NonBlockingReader;
 
 /**
- * Checks a lab at every save. File events say when to look, the content says whether anything has changed, and a look twice a
- * second finds what events miss. Between checks the compiler stays warm and the next runner waits.
+ * Checks a lab at every save. File events say when to look, the content says whether anything has changed, and a look
+ * twice a second finds what events miss. Between checks the compiler stays warm and the next runner waits.
  */
 public final class Watcher {
     private static final Duration LOOK = Duration.ofMillis(500);
@@ -42,7 +42,9 @@ public final class Watcher {
 
     /** Until the key {@code q}, Ctrl-C, or nobody reads what is printed any more. */
     public void watch(Lab first) throws IOException, InterruptedException {
-        try (var checker = new Checker(book); var files = book.root().getFileSystem().newWatchService(); var keys = Keys.open(events)) {
+        try (var checker = new Checker(book);
+             var files = book.root().getFileSystem().newWatchService();
+             var keys = Keys.open(events)) {
             Thread.ofVirtual().start(() -> forward(files));
             for (var lab = Optional.of(first); lab.isPresent(); ) {
                 Files.createDirectories(lab.get().file().getParent())
@@ -72,7 +74,8 @@ public final class Watcher {
             if (!now.equals(seen)) {
                 seen = now;
                 say(() -> check(lab, checker));
-                System.out.println(hasKeys ? "  h hint   n next lab   l list   r run again   q quit" : "  waiting for the next save");
+                System.out.println(hasKeys ? "  h hint   n next lab   l list   r run again   q quit"
+                        : "  waiting for the next save");
                 say(() -> checker.prepare(lab));
             }
             switch (events.poll(LOOK.toMillis(), TimeUnit.MILLISECONDS)) {
@@ -83,7 +86,8 @@ public final class Watcher {
                     return Optional.of(next(lab));
                 }
                 case Key(int key) when key == 'r' -> seen = "";
-                case Key(int key) when key == 'h' -> say(() -> System.out.println(NextHint.of(lab, OptionalInt.empty())));
+                case Key(int key) when key == 'h' ->
+                        say(() -> System.out.println(NextHint.of(lab, OptionalInt.empty())));
                 case Key(int key) when key == 'l' -> say(() -> ProgressList.print(book, System.out));
                 case null, default -> { }
             }
@@ -139,7 +143,8 @@ public final class Watcher {
     }
 
     /** Single keys, where somebody sits at a terminal. */
-    private record Keys(org.jline.terminal.Terminal terminal, Attributes before, boolean isPresent) implements AutoCloseable {
+    private record Keys(org.jline.terminal.Terminal terminal, Attributes before, boolean isPresent)
+            implements AutoCloseable {
         static Keys open(BlockingQueue<Event> events) throws IOException {
             if (!TerminalStyle.ofTerminal().live()) {
                 return new Keys(null, null, false);

@@ -6,9 +6,9 @@ import grader.workbook.Lab;
 import grader.workbook.Workbook;
 
 /**
- * The grader's ahead-of-time cache: its classes already loaded and linked, good for one JDK and one class path. It is made in
- * the background after the first check, and never needed: without it everything is only slower. (Runners have none: one
- * starts while the learner's file is compiled, which takes longer.)
+ * The grader's ahead-of-time cache: its classes already loaded and linked, good for one JDK and one class path. It is
+ * made in the background after the first check, and never needed: without it everything is only slower. (Runners have
+ * none: one starts while the learner's file is compiled, which takes longer.)
  */
 public final class AotCache {
     /** A maker that was ended by force leaves its lock behind; after this long another may try. */
@@ -24,8 +24,8 @@ public final class AotCache {
     }
 
     /**
-     * The JVM itself checks path, size and time of every jar; the key only keeps two versions from fighting over one file. So a
-     * few bits are enough: a digest would be loaded for this alone.
+     * The JVM itself checks path, size and time of every jar; the key only keeps two versions from fighting over one
+     * file. So a few bits are enough: a digest would be loaded for this alone.
      */
     public static AotCache of(Workbook book) throws IOException {
         var parts = new ArrayList<Object>(List.of(Runtime.version().toString(), System.getProperty("java.home")));
@@ -73,7 +73,8 @@ public final class AotCache {
     public void prepare() throws IOException, InterruptedException {
         var fresh = book.cache().resolve("." + ProcessHandle.current().pid() + ".aot");
         var command = new ArrayList<>(Jvm.SHORT_LIVED);
-        command.addAll(List.of("-XX:AOTCacheOutput=" + fresh, "-cp", System.getProperty("java.class.path"), "grader.Main", "test"));
+        command.addAll(List.of("-XX:AOTCacheOutput=" + fresh, "-cp", System.getProperty("java.class.path"),
+                "grader.Main", "test"));
         command.addAll(solved(book.labs().getFirst()));
         var builder = quiet(command);
         builder.environment().put("WORKBOOK_NO_AOT", "1");

@@ -5,8 +5,8 @@ import module java.base;
 import grader.workbook.Folders;
 
 /**
- * Folders named by the hash of what made them. A folder is filled under another name and moved into place, so a reader sees
- * all of it or nothing, and of two runs that fill the same folder at once the later one throws its copy away.
+ * Folders named by the hash of what made them. A folder is filled under another name and moved into place, so a reader
+ * sees all of it or nothing, and of two runs that fill the same folder at once the later one throws its copy away.
  */
 public final class ContentCache {
     /** Fills a new folder. */
@@ -16,7 +16,10 @@ public final class ContentCache {
     }
 
     private static final Duration LEFT_BEHIND = Duration.ofHours(1);
-    /** Several programs with class paths of their own (grader, verify) use one cache, so the newest folder of a kind is not the only good one. */
+    /**
+     * Several programs with class paths of their own (grader, verify) use one cache, so the newest folder of a kind is
+     * not the only good one.
+     */
     private static final Duration OUTDATED = Duration.ofDays(1);
 
     private final Path root;
@@ -58,7 +61,9 @@ public final class ContentCache {
         return Files.createTempDirectory(Files.createDirectories(root), "." + kind + "-");
     }
 
-    /** Where a new folder makes the older ones of its kind worthless: deletes those, but for what others may use today. */
+    /**
+     * Where a new folder makes the older ones of its kind worthless: deletes those, but for what others may use today.
+     */
     public void deleteOutdated(String kind, Path newest) throws IOException {
         deleteOlder(kind + "-*", OUTDATED, each -> !each.equals(newest));
     }

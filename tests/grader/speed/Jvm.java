@@ -5,11 +5,13 @@ import module java.base;
 /** How this workbook starts Java machines. */
 public final class Jvm {
     /**
-     * For a JVM that lives for a few seconds: the small compiler, the small collector, and eight megabytes for what is new. With
-     * more, every object lies in memory that was never touched before, and to get that from the system is a fifth of a check.
-     * {@code -Xlog} keeps the JVM's own warnings off standard output, where a program or a person would read them.
+     * For a JVM that lives for a few seconds: the small compiler, the small collector, and eight megabytes for what is
+     * new. With more, every object lies in memory that was never touched before, and to get that from the system is a
+     * fifth of a check. {@code -Xlog} keeps the JVM's own warnings off standard output, where a program or a person
+     * would read them.
      */
-    public static final List<String> SHORT_LIVED = List.of("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmn8m", "-Xlog:disable");
+    public static final List<String> SHORT_LIVED =
+            List.of("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmn8m", "-Xlog:disable");
 
     private Jvm() {}
 

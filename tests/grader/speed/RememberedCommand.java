@@ -5,14 +5,17 @@ import module java.base;
 import grader.workbook.Workbook;
 
 /**
- * The command line that started a program, left in {@code .workbook/cache} for the launcher: JBang's answer to {@code test-401}
- * or {@code book} stays the same until a source of the program changes, and asking for it takes longer than many a run.
+ * The command line that started a program, left in {@code .workbook/cache} for the launcher: JBang's answer to
+ * {@code test-401} or {@code book} stays the same until a source of the program changes, and asking for it takes longer
+ * than many a run.
  *
- * <p>The file is what {@code java @file} reads. Its comments are for the launcher: the Java to run and the jars that must be
- * there, a line each.
+ * <p>The file is what {@code java @file} reads. Its comments are for the launcher: the Java to run and the jars that
+ * must be there, a line each.
  */
 public final class RememberedCommand {
-    /** Set by the {@code //RUNTIME_OPTIONS} of a main class: only what JBang has started, or this file, is remembered. */
+    /**
+     * Set by the {@code //RUNTIME_OPTIONS} of a main class: only what JBang has started, or this file, is remembered.
+     */
     private static final String SWITCH = "workbook.remember";
 
     private RememberedCommand() {}
@@ -22,8 +25,8 @@ public final class RememberedCommand {
     }
 
     /**
-     * Written anew each time: the launcher trusts the file only while it is newer than every source. So it is as old as this
-     * JVM: a source that is saved during a long {@code watch} is newer.
+     * Written anew each time: the launcher trusts the file only while it is newer than every source. So it is as old as
+     * this JVM: a source that is saved during a long {@code watch} is newer.
      *
      * @param name of the file
      */
@@ -38,7 +41,8 @@ public final class RememberedCommand {
         lines.addAll(List.of("-cp", quoted(System.getProperty("java.class.path")), mainClass));
         var fresh = Files.createTempFile(book.cache(), ".command", "");
         Files.write(fresh, lines);
-        Files.setLastModifiedTime(fresh, FileTime.from(ProcessHandle.current().info().startInstant().orElseGet(Instant::now)));
+        var began = ProcessHandle.current().info().startInstant().orElseGet(Instant::now);
+        Files.setLastModifiedTime(fresh, FileTime.from(began));
         Files.move(fresh, file(book, name), StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     }
 

@@ -3,8 +3,9 @@ package grader.workbook;
 import module java.base;
 
 /**
- * The three hints of each step, weak to strong, from {@code hints.adoc}: {@code == Step 2} and a list, an item a hint. Code of
- * more than a few words stands in a listing: a continuation ({@code +}), {@code [source,java]} and lines between {@code ----}.
+ * The three hints of each step, weak to strong, from {@code hints.adoc}: {@code == Step 2} and a list, an item a hint.
+ * Code of more than a few words stands in a listing: a continuation ({@code +}), {@code [source,java]} and lines
+ * between {@code ----}.
  */
 public final class Hints {
     private static final Pattern STEP = Pattern.compile("== Step (\\d+)");

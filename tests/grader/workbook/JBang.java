@@ -10,7 +10,8 @@ public final class JBang {
 
     public static ProcessBuilder command(Workbook book, String... arguments) {
         var command = new ArrayList<String>();
-        command.addAll(WINDOWS ? List.of("cmd", "/c", "jbang") : List.of("sh", book.root().resolve("jbang").toString()));
+        command.addAll(WINDOWS ? List.of("cmd", "/c", "jbang")
+                : List.of("sh", book.root().resolve("jbang").toString()));
         command.addAll(List.of(arguments));
         return new ProcessBuilder(command).directory(book.root().toFile());
     }

@@ -39,7 +39,10 @@ public record Lab(Workbook book, String slug, String type) {
         return book.root().resolve("book", "chapters", slug + ".adoc");
     }
 
-    /** The lab's file as a learner first gets it, beside the tests: they are compiled against it, and {@code reset} restores it. */
+    /**
+     * The lab's file as a learner first gets it, beside the tests: they are compiled against it, and {@code reset}
+     * restores it.
+     */
     public Path skeletonFile() {
         return tests().resolve("skeleton.java.txt");
     }
@@ -48,9 +51,10 @@ public record Lab(Workbook book, String slug, String type) {
         try {
             return Files.readString(skeletonFile());
         } catch (NoSuchFileException e) {
-            throw new CannotCheck(book.shown(skeletonFile()) + " is missing, and lab " + number() + " cannot be checked without it: "
-                    + (Files.exists(solution()) ? "write it with " + Workbook.jbang() + " skeleton " + number()
-                            : "copy it from the workbook that this copy was made from"));
+            var remedy = Files.exists(solution()) ? "write it with " + Workbook.jbang() + " skeleton " + number()
+                    : "copy it from the workbook that this copy was made from";
+            throw new CannotCheck(book.shown(skeletonFile()) + " is missing, and lab " + number()
+                    + " cannot be checked without it: " + remedy);
         }
     }
 

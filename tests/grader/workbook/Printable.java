@@ -6,7 +6,10 @@ import module java.base;
 public final class Printable {
     private Printable() {}
 
-    /** Keeps line ends and tabs; shows other controls as {@code ^[}, and what would turn the direction of text as {@code &#92;u202e}. */
+    /**
+     * Keeps line ends and tabs; shows other controls as {@code ^[}, and what would turn the direction of text as
+     * {@code &#92;u202e}.
+     */
     public static String of(String text) {
         if (text.chars().allMatch(Printable::isHarmless)) {
             return text;

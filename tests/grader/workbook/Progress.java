@@ -3,8 +3,8 @@ package grader.workbook;
 import module java.base;
 
 /**
- * What was last seen of each lab, and the best that was ever seen, kept in {@code progress.properties}: JSON would be a tenth
- * of a check, for its classes alone. It is never a reason to fail.
+ * What was last seen of each lab, and the best that was ever seen, kept in {@code progress.properties}: JSON would be a
+ * tenth of a check, for its classes alone. It is never a reason to fail.
  */
 public final class Progress {
     /**
@@ -15,7 +15,10 @@ public final class Progress {
     public record Entry(Set<Integer> passed, int best, Map<Integer, Integer> hints) {
         static final Entry NONE = new Entry(Set.of(), 0, Map.of());
 
-        /** {@code passed 1 2 best 3 hints 4 2}: hints come in pairs, a step and how many. The best is missing in old files. */
+        /**
+         * {@code passed 1 2 best 3 hints 4 2}: hints come in pairs, a step and how many. The best is missing in old
+         * files.
+         */
         private static Entry of(String text) {
             var words = new ArrayDeque<>(List.of(text.split(" ")));
             var passed = new TreeSet<Integer>();

@@ -9,9 +9,9 @@ import module java.base;
  *   // tag::step5[] text // until then: CODE    // TODO step 5: text      and the CODE
  *   // tag::step5[]                             nothing
  * </pre>
- * A described region inside one that is not written yet leaves a line which says that its step comes back here. Tags of any
- * other name belong to the book: their lines go, what they hold stays. {@code book.md} in the design calls this rule «one
- * source of truth».
+ * A described region inside one that is not written yet leaves a line which says that its step comes back here. Tags of
+ * any other name belong to the book: their lines go, what they hold stays. {@code book.md} in the design calls this
+ * rule «one source of truth».
  */
 public final class Skeleton {
     private static final Pattern TAG = Pattern.compile("( *)// (tag|end)::(?:step(\\d+)|[\\w-]+)\\[](?: (.*))?");
@@ -23,7 +23,8 @@ public final class Skeleton {
 
     private record Line(String text) implements Part {}
 
-    private record Region(int step, String indent, String todo, Optional<String> untilThen, List<Part> parts) implements Part {}
+    private record Region(int step, String indent, String todo, Optional<String> untilThen, List<Part> parts)
+            implements Part {}
 
     private final String name;
     private final List<Part> parts;
@@ -44,7 +45,10 @@ public final class Skeleton {
         return steps;
     }
 
-    /** The solution with steps 1 to {@code done} in place: 0 gives the skeleton, {@link #steps()} the solution without its tags. */
+    /**
+     * The solution with steps 1 to {@code done} in place: 0 gives the skeleton, {@link #steps()} the solution without
+     * its tags.
+     */
     public String withSteps(int done) {
         var lines = new ArrayList<String>();
         write(parts, done, lines);

@@ -23,7 +23,8 @@ public record Workbook(Path root, Path state) {
         if (launched != null && isRoot(Path.of(launched))) {
             return at(Path.of(launched));
         }
-        throw new CannotCheck("this folder is not inside the workbook: change into the folder you cloned, and try again");
+        throw new CannotCheck("this folder is not inside the workbook: "
+                + "change into the folder you cloned, and try again");
     }
 
     private static boolean isRoot(Path dir) {
@@ -59,7 +60,10 @@ public record Workbook(Path root, Path state) {
         return state.resolve("cache");
     }
 
-    /** All labs that are here, by number. A folder without a test class is a lab that somebody has only begun: it is none yet. */
+    /**
+     * All labs that are here, by number. A folder without a test class is a lab that somebody has only begun: it is
+     * none yet.
+     */
     public List<Lab> labs() throws IOException {
         try (var dirs = Files.list(root.resolve("tests"))) {
             return dirs.map(dir -> dir.getFileName().toString()).filter(name -> SLUG.matcher(name).matches()).sorted()
@@ -70,7 +74,8 @@ public record Workbook(Path root, Path state) {
     /** A lab by its number or its slug. */
     public Lab lab(String asked) throws IOException {
         return labs().stream().filter(lab -> lab.slug().equals(asked) || lab.number().equals(asked)).findFirst()
-                .orElseThrow(() -> new CannotCheck("there is no lab " + asked + " here; " + jbang() + " progress lists the labs"));
+                .orElseThrow(() -> new CannotCheck(
+                        "there is no lab " + asked + " here; " + jbang() + " progress lists the labs"));
     }
 
     /** The labs of these numbers or slugs, in this order; all labs where none is named. */
@@ -84,7 +89,8 @@ public record Workbook(Path root, Path state) {
 
     private Optional<Lab> bySlug(String slug) {
         try (var files = Files.list(root.resolve("tests", slug))) {
-            return files.map(file -> file.getFileName().toString()).filter(name -> name.endsWith(TEST)).sorted().findFirst()
+            return files.map(file -> file.getFileName().toString()).filter(name -> name.endsWith(TEST))
+                    .sorted().findFirst()
                     .map(test -> new Lab(this, slug, test.substring(0, test.length() - TEST.length())));
         } catch (IOException e) {
             throw new UncheckedIOException(e);
@@ -109,7 +115,10 @@ public record Workbook(Path root, Path state) {
         return path.matches("[\\w./+-]+") ? path : "'" + path.replace("'", "'\\''") + "'";
     }
 
-    /** What the reader types for JBang: {@code ./jbang} where this workbook's launcher was called; already quoted where need be. */
+    /**
+     * What the reader types for JBang: {@code ./jbang} where this workbook's launcher was called; already quoted where
+     * need be.
+     */
     public static String jbang() {
         return Objects.requireNonNullElse(System.getenv("WORKBOOK_JBANG"), "jbang");
     }

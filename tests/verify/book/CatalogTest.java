@@ -15,7 +15,8 @@ import verify.Selection;
 
 /** Catalog, folders, chapters, tests and curriculum know the same labs. */
 class CatalogTest {
-    private static final Set<String> TOP_LEVEL = Set.of("README.adoc", "labs", "solutions", "tests", "book", "jbang-catalog.json", "jbang", "LICENSE");
+    private static final Set<String> TOP_LEVEL = Set.of("README.adoc", "labs", "solutions", "tests", "book",
+            "jbang-catalog.json", "jbang", "LICENSE");
 
     private final Catalog catalog = RegisterCommand.of(Selection.book(), grader.Main.commandLine());
 
@@ -28,15 +29,18 @@ class CatalogTest {
     @Test
     void every_alias_and_every_template_leads_to_a_file() throws IOException {
         var json = new ObjectMapper().readTree(catalog.file().toFile());
-        var files = Stream.concat(json.findValuesAsText("script-ref").stream(), json.findValuesAsText("{filename}").stream()).toList();
-        assertEquals(List.of(), files.stream().filter(file -> !Files.isRegularFile(Selection.root().resolve(file))).toList());
+        var scripts = json.findValuesAsText("script-ref").stream();
+        var templates = json.findValuesAsText("{filename}").stream();
+        assertEquals(List.of(), Stream.concat(scripts, templates)
+                .filter(file -> !Files.isRegularFile(Selection.root().resolve(file))).toList());
     }
 
     @Test
     void every_lab_has_its_files() throws IOException {
         for (var lab : Selection.book().labs()) {
-            for (var file : List.of(lab.file(), lab.solution(), lab.chapter(), lab.tests().resolve(lab.testClass() + ".java"),
-                    lab.tests().resolve(lab.type() + "Bench.java"), lab.tests().resolve("hints.adoc"), lab.tests().resolve("mistakes"))) {
+            for (var file : List.of(lab.file(), lab.solution(), lab.chapter(),
+                    lab.tests().resolve(lab.testClass() + ".java"), lab.tests().resolve(lab.type() + "Bench.java"),
+                    lab.tests().resolve("hints.adoc"), lab.tests().resolve("mistakes"))) {
                 assertTrue(Files.exists(file), Selection.book().shown(file) + " is missing");
             }
         }
@@ -47,7 +51,8 @@ class CatalogTest {
         var slugs = Selection.book().labs().stream().map(lab -> lab.slug()).toList();
         for (var folder : List.of("labs", "solutions")) {
             try (var found = Files.list(Selection.root().resolve(folder))) {
-                assertEquals(slugs, found.map(dir -> dir.getFileName().toString()).sorted().toList(), folder + " beside tests");
+                var names = found.map(dir -> dir.getFileName().toString()).sorted().toList();
+                assertEquals(slugs, names, folder + " beside tests");
             }
         }
         var curriculum = Curriculum.read(Selection.book());

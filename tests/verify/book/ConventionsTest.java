@@ -43,8 +43,8 @@ class ConventionsTest {
         for (var folder : List.of("labs", "solutions", "tests", "book")) {
             for (var file : java(folder)) {
                 for (var name : Libraries.deps(Files.readString(file))) {
-                    int version = name.indexOf(':', name.indexOf(':') + 1);
-                    versions.computeIfAbsent(name.substring(0, version), key -> new TreeSet<>()).add(name.substring(version + 1).split(":")[0]);
+                    var part = name.split(":");
+                    versions.computeIfAbsent(part[0] + ":" + part[1], key -> new TreeSet<>()).add(part[2]);
                 }
             }
         }
@@ -52,10 +52,19 @@ class ConventionsTest {
         assertEquals(Map.of(), versions);
     }
 
-    /** Which tests there are must be known before they run. */
+    /** What {@code .editorconfig} says. */
+    @Test
+    void the_machinery_is_at_most_120_columns_wide() throws IOException {
+        for (var folder : List.of("tests/grader", "tests/kit", "tests/verify", "book")) {
+            assertEquals(List.of(), found(java(folder), "^.{121}"));
+        }
+    }
+
+    /** Which tests there are, and which of them are disabled, must be known before a learner's code is loaded. */
     @Test
     void lab_tests_are_plain_tests() throws IOException {
-        assertEquals(List.of(), found(labTests(), "@ParameterizedTest|@RepeatedTest|@TestFactory|@TestTemplate|@Disabled\\b"));
+        assertEquals(List.of(), found(labTests(), "@ParameterizedTest|@RepeatedTest|@TestFactory|@TestTemplate"));
+        assertEquals(List.of(), found(labTests(), "@Disabled|@Enabled(?!If\\()|Assumptions|TestAbortedException"));
     }
 
     /** A sleep is no way to wait for something; where one belongs to the scenario, its line says which. */
@@ -80,7 +89,8 @@ class ConventionsTest {
     void test_files_carry_what_an_ide_needs() throws IOException {
         for (var lab : Selection.book().labs()) {
             var text = Files.readString(lab.tests().resolve(lab.testClass() + ".java"));
-            for (var line : List.of("//DEPS org.junit.jupiter:junit-jupiter:", "//SOURCES ../../labs/" + lab.slug() + "/" + lab.fileName(), "//SOURCES ../kit/*.java")) {
+            for (var line : List.of("//DEPS org.junit.jupiter:junit-jupiter:",
+                    "//SOURCES ../../labs/" + lab.slug() + "/" + lab.fileName(), "//SOURCES ../kit/*.java")) {
                 assertTrue(text.contains(line), lab.testClass() + ".java lacks " + line);
             }
         }
@@ -91,7 +101,8 @@ class ConventionsTest {
     void commands_in_the_book_are_typed_with_the_launcher() throws IOException {
         var pages = new ArrayList<>(Folders.files(Selection.root().resolve("book/transcripts")));
         pages.addAll(Folders.files(Selection.root().resolve("book/chapters")));
-        assertEquals(List.of(), found(pages, "(?<![./\\w-])jbang (lab-|solution-|test-|(test|watch|hint|progress|reset|bench|ide|book)\\b|book/)"));
+        assertEquals(List.of(), found(pages, "(?<![./\\w-])jbang "
+                + "(lab-|solution-|test-|(test|watch|hint|progress|reset|bench|ide|book)\\b|book/)"));
     }
 
     @Test
@@ -103,7 +114,8 @@ class ConventionsTest {
     void the_readme_lists_every_lab() throws IOException {
         var readme = Files.readString(Selection.root().resolve("README.adoc"));
         for (var lab : Selection.book().labs()) {
-            assertTrue(readme.contains("jbang lab-" + lab.number()), "README.adoc does not show jbang lab-" + lab.number());
+            var command = "jbang lab-" + lab.number();
+            assertTrue(readme.contains(command), "README.adoc does not show " + command);
         }
     }
 }

@@ -33,7 +33,8 @@ class ChapterTest {
 
     @Test
     void the_chapter_has_its_twelve_sections_in_order() throws IOException {
-        assertEquals(Chapter.SECTIONS.stream().map(name -> "lab-" + lab.number() + "-" + name).toList(), Chapter.of(lab).sections());
+        var sections = Chapter.SECTIONS.stream().map(name -> "lab-" + lab.number() + "-" + name).toList();
+        assertEquals(sections, Chapter.of(lab).sections());
     }
 
     @Test
@@ -42,7 +43,8 @@ class ChapterTest {
         var chapter = Chapter.of(lab);
         for (var step : plan.steps()) {
             assertEquals("Step " + step.number() + ": " + step.title(), chapter.heading(step.number()));
-            assertEquals(plan.of(step).stream().map(Verdict.Expected::title).toList(), chapter.checks(step.number()), "[.checks] of step " + step.number());
+            var titles = plan.of(step).stream().map(Verdict.Expected::title).toList();
+            assertEquals(titles, chapter.checks(step.number()), "[.checks] of step " + step.number());
         }
     }
 

@@ -29,6 +29,7 @@ import verify.Selection;
 @MethodSource("verify.Selection#labs")
 class LabFilesTest {
     private static final int WIDEST = 80;
+    private static final Pattern CODE = Pattern.compile("`([^`\n]*)`");
 
     @Parameter
     Lab lab;
@@ -42,8 +43,8 @@ class LabFilesTest {
 
     @Test
     void the_skeleton_beside_the_tests_is_what_the_solution_gives() throws IOException {
-        assertTrue(lab.skeleton().equals(skeleton.withSteps(0)),
-                Selection.book().shown(lab.skeletonFile()) + " differs from what its solution gives: jbang skeleton " + lab.number());
+        assertTrue(lab.skeleton().equals(skeleton.withSteps(0)), Selection.book().shown(lab.skeletonFile())
+                + " differs from what its solution gives: jbang skeleton " + lab.number());
     }
 
     @Test
@@ -64,8 +65,9 @@ class LabFilesTest {
     @Test
     void every_step_of_the_skeleton_has_a_todo_and_the_first_stands_near_the_top() throws IOException {
         var todos = Submission.of(lab, skeleton.withSteps(0)).todos();
-        assertEquals(skeleton.steps(), (int) todos.stream().map(Submission.Todo::step).distinct().count());
-        assertEquals(todos.stream().map(Submission.Todo::step).sorted().toList(), todos.stream().map(Submission.Todo::step).toList(), "TODOs from top to bottom");
+        var steps = todos.stream().map(Submission.Todo::step).toList();
+        assertEquals(skeleton.steps(), (int) steps.stream().distinct().count());
+        assertEquals(steps.stream().sorted().toList(), steps, "TODOs from top to bottom");
         assertTrue(todos.getFirst().line() <= 80, "the first TODO is in line " + todos.getFirst().line());
     }
 
@@ -77,7 +79,8 @@ class LabFilesTest {
             boolean tag = line.strip().startsWith("// tag::") || line.strip().startsWith("// end::");
             assertTrue(tag || line.length() <= WIDEST, "line " + (i + 1) + " is " + line.length() + " wide");
             assertTrue(tag || !line.contains("// TODO"), "line " + (i + 1) + " holds a TODO");
-            assertTrue(!line.contains("new UnsupportedOperationException"), "line " + (i + 1) + ": that type is kept for TODOs");
+            assertTrue(!line.contains("new UnsupportedOperationException"),
+                    "line " + (i + 1) + ": that type is kept for TODOs");
         }));
     }
 
@@ -86,16 +89,19 @@ class LabFilesTest {
         var hints = Hints.of(lab);
         assertEquals(IntStream.rangeClosed(1, skeleton.steps()).boxed().toList(), List.copyOf(hints.keySet()));
         hints.forEach((step, each) -> assertEquals(3, each.size(), "hints of step " + step));
-        assertEquals(3 * skeleton.steps(), (int) hints.values().stream().flatMap(List::stream).distinct().count(), "hints that differ");
+        var different = hints.values().stream().flatMap(List::stream).distinct().count();
+        assertEquals(3 * skeleton.steps(), (int) different, "hints that differ");
     }
 
     /** In a sentence and in a terminal nobody reads code that is longer. */
     @Test
     void long_code_in_a_hint_is_a_listing() throws IOException {
         for (var hint : Hints.of(lab).values().stream().flatMap(List::stream).toList()) {
-            var code = Pattern.compile("`([^`\n]*)`").matcher(hint).results().map(span -> span.group(1)).filter(span -> span.length() > 60).toList();
+            var code = CODE.matcher(hint).results().map(span -> span.group(1))
+                    .filter(span -> span.length() > 60).toList();
             assertEquals(List.of(), code, "put it between ---- lines, as other hints do");
-            assertEquals(List.of(), hint.lines().filter(line -> line.startsWith(" ") && line.length() > 84).toList(), "wider than 80 columns");
+            var tooWide = hint.lines().filter(line -> line.startsWith(" ") && line.length() > 84).toList();
+            assertEquals(List.of(), tooWide, "wider than 80 columns");
         }
     }
 
@@ -106,8 +112,9 @@ class LabFilesTest {
         var places = new ArrayList<String>();
         for (var file : files) {
             var lines = Files.readAllLines(file);
+            var path = Selection.book().shown(file);
             IntStream.range(0, lines.size()).filter(i -> lines.get(i).contains(NewLab.TO_WRITE))
-                    .forEach(i -> places.add(Selection.book().shown(file) + ":" + (i + 1) + ": " + lines.get(i).strip()));
+                    .forEach(i -> places.add(path + ":" + (i + 1) + ": " + lines.get(i).strip()));
         }
         assertEquals("", String.join("\n", places), "places that jbang new has left to be written");
     }

@@ -10,7 +10,8 @@ import grader.workbook.Lab;
  * A known wrong answer: a patch against the solution without its tags, under a head that says what it gets wrong.
  *
  * @param step the step that must reject it
- * @param says words that the failure's message must hold; between « | » stand those of several tests, where luck decides which one tells
+ * @param says words that the failure's message must hold; between « | » stand those of several tests, where luck
+ *             decides which one tells
  */
 record Mistake(String name, String misconception, int step, String says, List<String> patch) {
     static List<Mistake> of(Lab lab) throws IOException {
@@ -27,7 +28,8 @@ record Mistake(String name, String misconception, int step, String says, List<St
 
     private static String head(List<String> lines, String key, Path file) {
         return lines.stream().filter(line -> line.startsWith(key)).findFirst()
-                .orElseThrow(() -> new AssertionError(file.getFileName() + " has no line «" + key + "…»")).substring(key.length()).strip();
+                .orElseThrow(() -> new AssertionError(file.getFileName() + " has no line «" + key + "…»"))
+                .substring(key.length()).strip();
     }
 
     boolean isToldIn(String message) {
@@ -37,7 +39,8 @@ record Mistake(String name, String misconception, int step, String says, List<St
     /** Lines may have moved, but what the patch replaces must still be there. */
     String applied(String solution) {
         try {
-            return String.join("\n", UnifiedDiffUtils.parseUnifiedDiff(patch).applyFuzzy(solution.lines().toList(), 0)) + "\n";
+            var lines = UnifiedDiffUtils.parseUnifiedDiff(patch).applyFuzzy(solution.lines().toList(), 0);
+            return String.join("\n", lines) + "\n";
         } catch (PatchFailedException e) {
             throw new AssertionError(name + " no longer applies to the solution: " + e.getMessage(), e);
         }

@@ -42,7 +42,8 @@ class MistakeTest {
     Stream<DynamicTest> every_mistake_is_rejected_by_its_step_with_its_words() throws IOException {
         var skeleton = Skeleton.of(lab.solution());
         var solution = skeleton.withSteps(skeleton.steps());
-        return Mistake.of(lab).stream().map(mistake -> DynamicTest.dynamicTest(lab.number() + " " + mistake.name(), () -> check(mistake, solution)));
+        return Mistake.of(lab).stream().map(mistake -> DynamicTest.dynamicTest(
+                lab.number() + " " + mistake.name(), () -> check(mistake, solution)));
     }
 
     private void check(Mistake mistake, String solution) throws IOException {
@@ -58,12 +59,17 @@ class MistakeTest {
         var story = WarmChecker.story(verdict);
         var step = verdict.steps().get(mistake.step() - 1);
         boolean isTold = mistake.isToldIn(story);
-        assumeTrue(isTold || step.tests().stream().noneMatch(test -> test.status() == Status.SKIPPED), "a test that may tell it is skipped on this machine");
-        assertEquals(Status.FAIL, step.status(), () -> "step " + mistake.step() + " of " + mistake.name() + "\n" + story);
+        assumeTrue(isTold || step.tests().stream().noneMatch(test -> test.status() == Status.SKIPPED),
+                "a test that may tell it is skipped on this machine");
+        assertEquals(Status.FAIL, step.status(),
+                () -> "step " + mistake.step() + " of " + mistake.name() + "\n" + story);
         assertTrue(isTold, () -> "it should be told «" + mistake.says() + "»\n" + story);
     }
 
-    /** What was seen once holds until patch, solution, tests, kit or JDK change; where everything is required, it is seen again. */
+    /**
+     * What was seen once holds until patch, solution, tests, kit or JDK change; where everything is required, it is
+     * seen again.
+     */
     private void earlierStepsPass(Mistake mistake, String wrong, CheckOptions options) throws IOException {
         var tests = WarmChecker.own().plan(lab).folder().getFileName();   // named by the hash of kit, tests and JDK
         var seen = Selection.book().cache().resolve("seen", ContentCache.hash(List.of(tests, mistake.step(), wrong)));
@@ -71,8 +77,10 @@ class MistakeTest {
             return;
         }
         var verdict = WarmChecker.check(lab, wrong, options.ofSteps(1, mistake.step() - 1));
-        var failed = verdict.steps().stream().filter(step -> step.status() == Status.FAIL).map(step -> step.step().number()).toList();
-        assertEquals(List.of(), failed, () -> "steps before " + mistake.step() + " that reject " + mistake.name() + "\n" + WarmChecker.story(verdict));
+        var failed = verdict.steps().stream().filter(step -> step.status() == Status.FAIL)
+                .map(step -> step.step().number()).toList();
+        assertEquals(List.of(), failed, () -> "steps before " + mistake.step() + " that reject " + mistake.name() + "\n"
+                + WarmChecker.story(verdict));
         Files.createDirectories(seen.getParent());
         Files.writeString(seen, "");
     }

@@ -43,7 +43,9 @@ class PrefixTest {
             var libraries = WarmChecker.own().plan(lab).libraries();
             for (int done = 0; done <= skeleton.steps(); done++) {
                 var text = new SourceText(lab.fileName(), skeleton.withSteps(done));
-                assertEquals(List.of(), WarmChecker.own().javac().compile(List.of(text), libraries, classes, "-Xlint:all", "-Werror"), "with steps 1 to " + done);
+                var found = WarmChecker.own().javac()
+                        .compile(List.of(text), libraries, classes, "-Xlint:all", "-Werror");
+                assertEquals(List.of(), found, "with steps 1 to " + done);
             }
         } finally {
             Folders.delete(classes);
@@ -56,8 +58,8 @@ class PrefixTest {
             var verdict = WarmChecker.check(lab, skeleton.withSteps(done), WarmChecker.expectingFailureAfter(done));
             for (var step : verdict.steps()) {
                 boolean shouldPass = step.step().number() <= done;
-                assertEquals(shouldPass, step.passed(),
-                        "step %d with steps 1 to %d written%n%s".formatted(step.step().number(), done, WarmChecker.story(verdict)));
+                assertEquals(shouldPass, step.passed(), "step %d with steps 1 to %d written%n%s"
+                        .formatted(step.step().number(), done, WarmChecker.story(verdict)));
             }
         }
     }
@@ -65,11 +67,13 @@ class PrefixTest {
     @Test
     void with_nothing_written_every_test_fails_by_a_todo() throws IOException {
         var patient = WarmChecker.expectingFailureAfter(0);
-        var whole = new CheckOptions(1, patient.lastStep(), true, step -> false, patient.patience(), patient.testTimeout(), patient.wallClock());
+        var whole = new CheckOptions(1, patient.lastStep(), true, step -> false, patient.patience(),
+                patient.testTimeout(), patient.wallClock());
         for (var step : WarmChecker.check(lab, skeleton.withSteps(0), whole).steps()) {
             for (var test : step.tests()) {
                 assertTrue(test.status() == Status.SKIPPED || test.message().startsWith("TODO step "),
-                        "step %d, %s: %s %s".formatted(step.step().number(), test.test().title(), test.status(), test.message()));
+                        () -> "step %d, %s: %s %s".formatted(step.step().number(), test.test().title(),
+                                test.status(), test.message()));
             }
         }
     }
@@ -89,11 +93,13 @@ class PrefixTest {
                 assertEquals(0, ended.status(), "with steps 1 to " + done + "\n" + ended.all());
                 assertTrue(!ended.all().contains("Exception"), "the demo prints an exception\n" + ended.all());
                 if (done < skeleton.steps()) {
-                    assertTrue(ended.output().contains("step " + (done + 1)),
-                            "the demo with steps 1 to " + done + " does not name step " + (done + 1) + "\n" + ended.output());
+                    var next = "step " + (done + 1);
+                    assertTrue(ended.output().contains(next), "the demo with steps 1 to " + done
+                            + " does not name " + next + "\n" + ended.output());
                 }
                 if (done == 0) {
-                    assertTrue(ended.output().contains("test-" + lab.number()), "the skeleton's demo does not say what to type\n" + ended.output());
+                    assertTrue(ended.output().contains("test-" + lab.number()),
+                            "the skeleton's demo does not say what to type\n" + ended.output());
                 }
             } finally {
                 Folders.delete(folder);
@@ -106,10 +112,15 @@ class PrefixTest {
         var folder = Files.createTempDirectory("demo");
         try {
             compiled(skeleton.withSteps(0), folder);
-            var launched = Map.of("WORKBOOK_JBANG", "'../net works/jbang'", "WORKBOOK_FILE", "'my lab.java'");
-            assertSays(run(folder, launched), "  check  '../net works/jbang' test-%s 'my lab.java'\n  hint   '../net works/jbang' hint %s 1\n");
-            assertSays(run(folder, Map.of("WORKBOOK_JBANG", "./jbang", "WORKBOOK_FILE", "")), "  check  ./jbang test-%s\n  hint   ./jbang hint %s 1\n");
-            assertSays(run(folder, Map.of("WORKBOOK_JBANG", "")), "  in a clone of the workbook:\n  check  ./jbang test-%s PATH/TO/" + lab.fileName() + "\n");
+            var quoted = Map.of("WORKBOOK_JBANG", "'../net works/jbang'", "WORKBOOK_FILE", "'my lab.java'");
+            assertSays(run(folder, quoted), """
+                      check  '../net works/jbang' test-%s 'my lab.java'
+                      hint   '../net works/jbang' hint %s 1
+                    """);
+            var plain = Map.of("WORKBOOK_JBANG", "./jbang", "WORKBOOK_FILE", "");
+            assertSays(run(folder, plain), "  check  ./jbang test-%s\n  hint   ./jbang hint %s 1\n");
+            assertSays(run(folder, Map.of("WORKBOOK_JBANG", "")), "  in a clone of the workbook:\n"
+                    + "  check  ./jbang test-%s PATH/TO/" + lab.fileName() + "\n");
         } finally {
             Folders.delete(folder);
         }
@@ -136,13 +147,17 @@ class PrefixTest {
     }
 
     private Path compiled(String text, Path folder) throws IOException {
-        assertEquals(List.of(), WarmChecker.own().javac().compile(List.of(new SourceText(lab.fileName(), text)), WarmChecker.own().plan(lab).libraries(), folder));
+        var source = new SourceText(lab.fileName(), text);
+        var libraries = WarmChecker.own().plan(lab).libraries();
+        assertEquals(List.of(), WarmChecker.own().javac().compile(List.of(source), libraries, folder));
         return folder;
     }
 
-    private Commands.Ended run(Path folder, Map<String, String> environment, String... arguments) throws IOException, InterruptedException {
+    private Commands.Ended run(Path folder, Map<String, String> environment, String... arguments)
+            throws IOException, InterruptedException {
         var plan = WarmChecker.own().plan(lab);
-        var path = Stream.concat(Stream.of(folder), plan.libraries().stream()).map(Path::toString).collect(Collectors.joining(File.pathSeparator));
+        var path = Stream.concat(Stream.of(folder), plan.libraries().stream()).map(Path::toString)
+                .collect(Collectors.joining(File.pathSeparator));
         var command = new ArrayList<>(List.of(Jvm.java()));
         command.addAll(plan.jvmOptions());
         command.addAll(List.of("-cp", path, lab.type()));

@@ -26,12 +26,14 @@ class RepeatTest {
 
     @TestFactory
     Stream<DynamicTest> the_solution_passes_every_time() {
-        return IntStream.rangeClosed(1, Selection.repeat()).mapToObj(run -> DynamicTest.dynamicTest("run " + run, this::check));
+        return IntStream.rangeClosed(1, Selection.repeat())
+                .mapToObj(run -> DynamicTest.dynamicTest("run " + run, this::check));
     }
 
     private void check() throws IOException {
         try (var checker = new Checker(Selection.book())) {
-            var verdict = checker.check(Submission.of(lab, Files.readString(lab.solution())), CheckOptions.ALL, new CheckListener() {});
+            var solution = Submission.of(lab, Files.readString(lab.solution()));
+            var verdict = checker.check(solution, CheckOptions.ALL, new CheckListener() {});
             assertTrue(verdict.passed(), () -> verdict.steps().stream().flatMap(step -> step.tests().stream())
                     .filter(test -> test.status() != Verdict.Status.PASS)
                     .map(test -> test.test().title() + ": " + test.message()).collect(Collectors.joining("\n")));

@@ -16,7 +16,8 @@ import verify.Selection;
  * workbook's own programs, and a runner in which one of them hung is not used again.
  */
 final class WarmChecker {
-    private static final ThreadLocal<Checker> OWN = ThreadLocal.withInitial(() -> new Checker(Selection.book(), Checker.Reuse.WHILE_WELL));
+    private static final ThreadLocal<Checker> OWN =
+            ThreadLocal.withInitial(() -> new Checker(Selection.book(), Checker.Reuse.WHILE_WELL));
 
     private static final Duration PATIENT = Duration.ofSeconds(10);
     private static final Duration IMPATIENT = Duration.ofSeconds(1);
@@ -35,14 +36,18 @@ final class WarmChecker {
 
     /** Waits of tests up to {@code done} are patient; those of later steps are expected to fail, and do it soon. */
     static CheckOptions expectingFailureAfter(int done) {
-        return new CheckOptions(1, Integer.MAX_VALUE, true, step -> step > done, step -> step <= done ? PATIENT : IMPATIENT, HANGS, WALL_CLOCK);
+        return new CheckOptions(1, Integer.MAX_VALUE, true, step -> step > done,
+                step -> step <= done ? PATIENT : IMPATIENT, HANGS, WALL_CLOCK);
     }
 
     /** All that went wrong. */
     static String story(Verdict verdict) {
         var findings = verdict.findings().stream().map(finding -> finding.line() + ": " + finding.message());
-        var failures = verdict.steps().stream().flatMap(step -> step.tests().stream()).filter(test -> test.status() == Status.FAIL)
-                .map(test -> "step " + test.test().step() + ", " + test.test().title() + ": " + test.message() + " " + test.place());
-        return Stream.of(findings, failures, verdict.trouble().stream()).flatMap(all -> all).collect(Collectors.joining("\n"));
+        var failures = verdict.steps().stream().flatMap(step -> step.tests().stream())
+                .filter(test -> test.status() == Status.FAIL)
+                .map(test -> "step " + test.test().step() + ", " + test.test().title() + ": "
+                        + test.message() + " " + test.place());
+        return Stream.of(findings, failures, verdict.trouble().stream()).flatMap(all -> all)
+                .collect(Collectors.joining("\n"));
     }
 }

@@ -17,7 +17,8 @@ final class Conversation implements AutoCloseable {
     private Conversation(Process process) {
         this.process = process;
         out = process.getInputStream();
-        process.onExit().orTimeout(LONGEST.toSeconds(), TimeUnit.SECONDS).whenComplete((ended, late) -> process.destroyForcibly());
+        process.onExit().orTimeout(LONGEST.toSeconds(), TimeUnit.SECONDS)
+                .whenComplete((ended, late) -> process.destroyForcibly());
     }
 
     static Conversation with(WorkbookCopy copy, List<String> command) throws IOException {

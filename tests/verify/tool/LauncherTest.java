@@ -14,9 +14,14 @@ import org.junit.jupiter.api.condition.EnabledIf;
 import verify.Commands;
 import verify.Selection;
 
-/** {@code ./jbang} on machines that lack something, beside another JBang, from any folder, and when it need not ask JBang. */
+/**
+ * {@code ./jbang} on machines that lack something, beside another JBang, from any folder, and when it need not ask
+ * JBang.
+ */
 class LauncherTest {
     private static final Path LAUNCHER = Selection.root().resolve("jbang");
+    private static final List<String> TOOLS = List.of("sh", "sed", "readlink", "dirname", "mkdir", "mktemp", "mv", "rm",
+            "sha256sum", "cat", "sort", "head", "grep");
 
     private Path folder;
     private Path bin;
@@ -27,7 +32,7 @@ class LauncherTest {
         folder = Files.createTempDirectory("launcher").toRealPath();
         bin = Files.createDirectory(folder.resolve("bin"));
         cache = folder.resolve("cache");
-        for (var tool : List.of("sh", "sed", "readlink", "dirname", "mkdir", "mktemp", "mv", "rm", "sha256sum", "cat", "sort", "head", "grep")) {
+        for (var tool : TOOLS) {
             Files.createSymbolicLink(bin.resolve(tool), Commands.onPath(tool).orElseThrow());
         }
     }
@@ -57,12 +62,15 @@ class LauncherTest {
     }
 
     /** With nothing on the PATH but a few tools of the system and the stubs. */
-    private Commands.Ended launch(Map<String, String> environment, String... arguments) throws IOException, InterruptedException {
+    private Commands.Ended launch(Map<String, String> environment, String... arguments)
+            throws IOException, InterruptedException {
         return launch(LAUNCHER, environment, arguments);
     }
 
-    private Commands.Ended launch(Path launcher, Map<String, String> environment, String... arguments) throws IOException, InterruptedException {
-        var all = new HashMap<>(Map.of("PATH", bin.toString(), "WORKBOOK_CACHE", cache.toString(), "JAVA_HOME", "", "WORKBOOK_JBANG", ""));
+    private Commands.Ended launch(Path launcher, Map<String, String> environment, String... arguments)
+            throws IOException, InterruptedException {
+        var all = new HashMap<>(Map.of("PATH", bin.toString(), "WORKBOOK_CACHE", cache.toString(),
+                "JAVA_HOME", "", "WORKBOOK_JBANG", ""));
         all.putAll(environment);
         var command = Stream.concat(Stream.of("sh", launcher.toString()), Stream.of(arguments)).toArray(String[]::new);
         return Commands.run(launcher.getParent(), all, command);
@@ -86,7 +94,8 @@ class LauncherTest {
 
     @Test
     void a_damaged_download_by_mvn_is_not_used() throws Exception {
-        stub("mvn", "for a; do case $a in -DoutputDirectory=*) echo damaged >\"${a#*=}/jbang-cli-0.132.1-all.jar\" ;; esac; done");
+        stub("mvn", "for a; do case $a in "
+                + "-DoutputDirectory=*) echo damaged >\"${a#*=}/jbang-cli-0.132.1-all.jar\" ;; esac; done");
         assertOneSentence(launch(Map.of(), "--version"), "damaged");
         assertCacheIsEmpty();
     }
@@ -119,9 +128,10 @@ class LauncherTest {
             zip.putNextEntry(new ZipEntry("jbang-0.132.1/bin/jbang.jar"));
             zip.write("the jar".getBytes(StandardCharsets.UTF_8));
         }
-        var published = Files.readAllLines(LAUNCHER).stream().filter(line -> line.startsWith("zip_sha256=")).findFirst().orElseThrow()
-                .replaceAll("^zip_sha256=| .*", "");
-        stub("curl", "while [ \"$1\" != -o ]; do shift; done; echo \"$3\" >'" + folder + "/asked'; cat '" + archive + "' >\"$2\"");
+        var published = Files.readAllLines(LAUNCHER).stream().filter(line -> line.startsWith("zip_sha256="))
+                .findFirst().orElseThrow().replaceAll("^zip_sha256=| .*", "");
+        stub("curl", "while [ \"$1\" != -o ]; do shift; done; "
+                + "echo \"$3\" >'" + folder + "/asked'; cat '" + archive + "' >\"$2\"");
         Files.delete(bin.resolve("sha256sum"));
         stub("sha256sum", "echo '" + published + "  -'");
         Files.createSymbolicLink(bin.resolve("jar"), Path.of(Jvm.java()).resolveSibling("jar"));
@@ -147,18 +157,23 @@ class LauncherTest {
     @Test
     void a_cache_that_cannot_be_written_is_named() throws Exception {
         Files.createFile(folder.resolve("file"));
-        assertOneSentence(launch(Map.of("WORKBOOK_CACHE", folder.resolve("file/cache").toString()), "--version"), "WORKBOOK_CACHE");
+        var noFolder = folder.resolve("file/cache").toString();
+        assertOneSentence(launch(Map.of("WORKBOOK_CACHE", noFolder), "--version"), "WORKBOOK_CACHE");
     }
 
     static boolean canHideJava() throws Exception {
-        return Commands.run(Path.of("/"), Map.of(), "unshare", "-m", "mount", "-t", "tmpfs", "none", "/usr/lib/jvm").status() == 0;
+        var hide = List.of("unshare", "-m", "mount", "-t", "tmpfs", "none", "/usr/lib/jvm");
+        return Commands.run(Path.of("/"), Map.of(), hide.toArray(String[]::new)).status() == 0;
     }
 
     /** Where no installer has put a JDK. */
-    private Commands.Ended launchWithoutJdks(Path javaHome, String... arguments) throws IOException, InterruptedException {
-        var script = "mount -t tmpfs none /usr/lib/jvm && PATH=%s HOME=%s exec sh %s %s".formatted(bin, folder, LAUNCHER, String.join(" ", arguments));
-        return Commands.run(folder, Map.of("JAVA_HOME", javaHome.toString(), "WORKBOOK_CACHE", cache.toString(), "WORKBOOK_JBANG", "./jbang"),
-                "unshare", "-m", "sh", "-c", script);
+    private Commands.Ended launchWithoutJdks(Path javaHome, String... arguments)
+            throws IOException, InterruptedException {
+        var script = "mount -t tmpfs none /usr/lib/jvm && PATH=%s HOME=%s exec sh %s %s"
+                .formatted(bin, folder, LAUNCHER, String.join(" ", arguments));
+        var environment = Map.of("JAVA_HOME", javaHome.toString(), "WORKBOOK_CACHE", cache.toString(),
+                "WORKBOOK_JBANG", "./jbang");
+        return Commands.run(folder, environment, "unshare", "-m", "sh", "-c", script);
     }
 
     @Test
@@ -176,7 +191,8 @@ class LauncherTest {
         var ended = launchWithoutJdks(old, "lab-401");
         assertEquals(4, ended.status(), ended.all());
         assertEquals("this is 17\n", ended.output(), "JBang is asked all the same: it may download a JDK");
-        for (var words : List.of("no JDK 25 was found", "./jbang jdk install 25", "https://adoptium.net", "SDKMAN", "apt install openjdk-25-jdk-headless")) {
+        for (var words : List.of("no JDK 25 was found", "./jbang jdk install 25", "https://adoptium.net", "SDKMAN",
+                "apt install openjdk-25-jdk-headless")) {
             assertTrue(ended.errors().contains(words), words + "\n" + ended.all());
         }
         assertEquals("", launchWithoutJdks(old, "jdk", "install", "25").errors());
@@ -242,7 +258,8 @@ class LauncherTest {
 
     @Test
     void arguments_and_exit_status_pass_through() throws Exception {
-        var ended = Commands.jbang("--quiet", script().toString(), "a b", "$HOME", "it's", "\"q\"", "*", "é", "a\\b", "--flag=x y", "two\nlines");
+        var ended = Commands.jbang("--quiet", script().toString(),
+                "a b", "$HOME", "it's", "\"q\"", "*", "é", "a\\b", "--flag=x y", "two\nlines");
         assertEquals("<a b><$HOME><it's><\"q\"><*><é><a\\b><--flag=x y><two\nlines>", ended.output(), ended.all());
         assertEquals(42, ended.status());
     }
@@ -255,7 +272,10 @@ class LauncherTest {
         }
     }
 
-    /** The log of JBang's own JVM would otherwise be run as if JBang had asked for it; the log of the script's JVM is the user's wish. */
+    /**
+     * The log of JBang's own JVM would otherwise be run as if JBang had asked for it; the log of the script's JVM is
+     * the user's wish.
+     */
     @Test
     void what_the_jvm_logs_is_never_run() throws Exception {
         var ended = Commands.jbang(Map.of("JAVA_TOOL_OPTIONS", "-Xlog:gc"), "--quiet", script().toString(), "a");
@@ -291,24 +311,27 @@ class LauncherTest {
     void a_lab_that_is_not_here_is_told_by_the_launcher() throws Exception {
         stub("jbang", "echo 'JBang is not asked'");
         for (var name : List.of("lab-499", "solution-499", "test-499")) {
-            assertOneSentence(launch(fakeWorkbook(), Map.of("WORKBOOK_JBANG", "./jbang"), name), "there is no lab 499 here; ./jbang progress lists the labs");
+            var ended = launch(fakeWorkbook(), Map.of("WORKBOOK_JBANG", "./jbang"), name);
+            assertOneSentence(ended, "there is no lab 499 here; ./jbang progress lists the labs");
         }
     }
 
     @Test
     void labs_are_told_how_the_launcher_was_called_and_for_which_file() throws Exception {
-        stub("jbang", "[ \"$1\" = --version ] && { echo 0.132.1; exit; }; printf '%s|%s' \"$WORKBOOK_JBANG\" \"$WORKBOOK_FILE\"");
+        stub("jbang", "[ \"$1\" = --version ] && { echo 0.132.1; exit; }; "
+                + "printf '%s|%s' \"$WORKBOOK_JBANG\" \"$WORKBOOK_FILE\"");
         var launcher = fakeWorkbook();
         var file = Files.createFile(launcher.resolveSibling("My Lab.java"));
         assertEquals("'%s'|'%s'".formatted(launcher.toString().replace("'", "'\\''"), file.getFileName()),
                 launch(launcher, Map.of(), "--quiet", "My Lab.java", "--other", "Other.java").output());
-        assertEquals(launcher.getParent().getFileName() + "|", launch(launcher, Map.of("WORKBOOK_JBANG", launcher.getParent().getFileName().toString(),
-                "WORKBOOK_FILE", "Stale.java"), "--quiet").output());
+        var called = launcher.getParent().getFileName().toString();
+        var told = Map.of("WORKBOOK_JBANG", called, "WORKBOOK_FILE", "Stale.java");
+        assertEquals(called + "|", launch(launcher, told, "--quiet").output());
     }
 
     // The remembered command.
 
-    /** A folder with a launcher that remembers a command: a stub that tells its arguments. Asking JBang prints «asked». */
+    /** A folder whose launcher remembers a command: a stub that tells its arguments. Asking JBang prints «asked». */
     private Path fakeWorkbook() throws IOException {
         var root = Files.createDirectories(folder.resolve("it's a \"new work\" böok"));
         Files.copy(LAUNCHER, root.resolve("jbang"), StandardCopyOption.REPLACE_EXISTING);
@@ -366,7 +389,10 @@ class LauncherTest {
         assertEquals("asked\n", launch(launcher, Map.of("JAVA_HOME", jdk("26", "").toString()), "hint").output());
     }
 
-    /** A workbook in a folder whose name needs quoting: what the grader writes is what {@code java @file} and the launcher read. */
+    /**
+     * A workbook in a folder whose name needs quoting: what the grader writes is what {@code java @file} and the
+     * launcher read.
+     */
     @Test
     void what_the_grader_remembers_is_what_the_launcher_runs() throws Exception {
         stub("jbang", "echo 0.132.1");   // also when it is asked
@@ -389,16 +415,19 @@ class LauncherTest {
 
     @Test
     void the_shells_of_small_systems_read_it() throws Exception {
-        var shells = Stream.of(List.of("dash"), List.of("busybox", "sh"), List.of("bash", "--posix")).filter(shell -> Commands.onPath(shell.getFirst()).isPresent()).toList();
+        var shells = Stream.of(List.of("dash"), List.of("busybox", "sh"), List.of("bash", "--posix"))
+                .filter(shell -> Commands.onPath(shell.getFirst()).isPresent()).toList();
+        var environment = Map.of("PATH", bin.toString(), "WORKBOOK_CACHE", cache.toString(), "JAVA_HOME", "");
         var launcher = fakeWorkbook();
         remember(launcher, jdk("25.0.1", "echo remembered").resolve("bin/java"));
         stub("jbang", "[ \"$1\" = --version ] && { echo 0.132.1; exit; }; echo asked");
         assertTrue(!shells.isEmpty());
         for (var shell : shells) {
             for (var expected : Map.of("hint", "remembered\n", "--help", "asked\n").entrySet()) {
-                var command = Stream.of(Stream.of(Commands.onPath(shell.getFirst()).orElseThrow().toString()), shell.stream().skip(1),
-                        Stream.of(launcher.toString(), expected.getKey())).flatMap(words -> words).toArray(String[]::new);
-                var ended = Commands.run(launcher.getParent(), Map.of("PATH", bin.toString(), "WORKBOOK_CACHE", cache.toString(), "JAVA_HOME", ""), command);
+                var command = new ArrayList<>(List.of(Commands.onPath(shell.getFirst()).orElseThrow().toString()));
+                command.addAll(shell.subList(1, shell.size()));
+                command.addAll(List.of(launcher.toString(), expected.getKey()));
+                var ended = Commands.run(launcher.getParent(), environment, command.toArray(String[]::new));
                 assertEquals(expected.getValue(), ended.output(), shell + " " + ended.all());
             }
         }

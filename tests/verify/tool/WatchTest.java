@@ -13,8 +13,13 @@ import org.junit.jupiter.api.condition.EnabledIf;
 import verify.Commands;
 import verify.Selection;
 
-/** {@code jbang watch}: a verdict at every save, keys where there is a terminal, and it survives a file that is gone for a while. */
+/**
+ * {@code jbang watch}: a verdict at every save, keys where there is a terminal, and it survives a file that is gone for
+ * a while.
+ */
 class WatchTest {
+    private static final String NEEDS_SCRIPT = "script, of util-linux or bsdutils, makes the pseudo-terminal";
+
     private Lab lab;
     private WorkbookCopy copy;
 
@@ -30,7 +35,8 @@ class WatchTest {
     }
 
     private static long runners(Process watch) {
-        return watch.descendants().filter(process -> process.info().arguments().map(words -> List.of(words).contains("grader.runner.RunnerMain")).orElse(false)).count();
+        return watch.descendants().map(process -> process.info().arguments().orElse(new String[0]))
+                .filter(words -> List.of(words).contains("grader.runner.RunnerMain")).count();
     }
 
     @Test
@@ -70,11 +76,12 @@ class WatchTest {
 
     private Conversation onTerminal(int columns, String... arguments) throws IOException {
         var command = copy.command(arguments).stream().map(word -> "'" + word + "'").collect(Collectors.joining(" "));
-        return Conversation.with(copy, List.of("script", "-qfec", "stty cols " + columns + "; exec " + command, "/dev/null"));
+        var script = "stty cols " + columns + "; exec " + command;
+        return Conversation.with(copy, List.of("script", "-qfec", script, "/dev/null"));
     }
 
     @Test
-    @EnabledIf(value = "hasPseudoTerminals", disabledReason = "script, of util-linux or bsdutils, makes the pseudo-terminal")
+    @EnabledIf(value = "hasPseudoTerminals", disabledReason = NEEDS_SCRIPT)
     void keys_are_obeyed_and_the_next_lab_is_checked_with_its_own_tests() throws Exception {
         copy.write(lab, text -> text);
         try (var watch = onTerminal(100, "watch", "401")) {
@@ -102,7 +109,7 @@ class WatchTest {
 
     /** A line that is written over must not wrap, or only its last part would be written over. */
     @Test
-    @EnabledIf(value = "hasPseudoTerminals", disabledReason = "script, of util-linux or bsdutils, makes the pseudo-terminal")
+    @EnabledIf(value = "hasPseudoTerminals", disabledReason = NEEDS_SCRIPT)
     void on_a_narrow_terminal_the_live_line_is_cut() throws Exception {
         copy.write(lab, text -> text);
         try (var test = onTerminal(40, "test", "401")) {

@@ -22,7 +22,8 @@ public final class WorkbookCopy implements AutoCloseable {
     /** What is cached is named by its content: the copy may share it, and need not compile every test anew. */
     static WorkbookCopy make() throws IOException {
         var copy = withCacheOfItsOwn();
-        Files.createSymbolicLink(copy.root.resolve(".workbook", "cache"), Files.createDirectories(Selection.book().cache()));
+        var cache = Files.createDirectories(Selection.book().cache());
+        Files.createSymbolicLink(copy.root.resolve(".workbook", "cache"), cache);
         return copy;
     }
 
@@ -42,7 +43,8 @@ public final class WorkbookCopy implements AutoCloseable {
             @Override
             public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) throws IOException {
                 if (!LEFT_OUT.contains(file.getFileName().toString())) {
-                    Files.copy(file, root.resolve(from.relativize(file).toString()), StandardCopyOption.COPY_ATTRIBUTES);
+                    var copied = root.resolve(from.relativize(file).toString());
+                    Files.copy(file, copied, StandardCopyOption.COPY_ATTRIBUTES);
                 }
                 return FileVisitResult.CONTINUE;
             }
@@ -68,7 +70,8 @@ public final class WorkbookCopy implements AutoCloseable {
         return grader(Map.of(), arguments);
     }
 
-    Commands.Ended grader(Map<String, String> environment, String... arguments) throws IOException, InterruptedException {
+    Commands.Ended grader(Map<String, String> environment, String... arguments)
+            throws IOException, InterruptedException {
         var all = new HashMap<>(environment);
         all.put("WORKBOOK_NO_AOT", "1");
         all.put("WORKBOOK_JBANG", "./jbang");
@@ -76,8 +79,8 @@ public final class WorkbookCopy implements AutoCloseable {
     }
 
     List<String> command(String... arguments) {
-        var command = new ArrayList<>(List.of(Jvm.java(),
-                "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", System.getProperty("java.class.path"), "grader.Main"));
+        var command = new ArrayList<>(List.of(Jvm.java(), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
+                "-cp", System.getProperty("java.class.path"), "grader.Main"));
         command.addAll(List.of(arguments));
         return command;
     }

@@ -5,8 +5,9 @@
 import module java.base;
 
 /**
- * Runs in a copy of the workbook: an edit is a comment at the end of a solved lab file. Each round checks it in three ways, one
- * after the other; from each time the tests' own time is taken away, so that what is left is the price of the tool.
+ * Runs in a copy of the workbook: an edit is a comment at the end of a solved lab file. Each round checks it in three
+ * ways, one after the other; from each time the tests' own time is taken away, so that what is left is the price of the
+ * tool.
  */
 class EditToVerdict {
     private static final int ROUNDS = 10;
@@ -31,7 +32,8 @@ class EditToVerdict {
 
     public static void main(String[] args) throws Exception {
         if (args.length > 0) {
-            IO.println("Usage: ./jbang bench edit-to-verdict\nMeasures " + ROUNDS + " rounds in a copy of the workbook; needs Maven.");
+            IO.println("Usage: ./jbang bench edit-to-verdict\n"
+                    + "Measures " + ROUNDS + " rounds in a copy of the workbook; needs Maven.");
             return;
         }
         var copy = Files.createTempDirectory("edit-to-verdict").toRealPath();
@@ -74,12 +76,14 @@ class EditToVerdict {
         show("jbang watch", watch);
         show("jbang test-401", grader);
         show("mvn -o -q test", maven);
-        IO.println("mvn : test-401, the tool alone = %.1f".formatted((double) median(maven, Time::tool) / median(grader, Time::tool)));
+        IO.println("mvn : test-401, the tool alone = %.1f".formatted(
+                (double) median(maven, Time::tool) / median(grader, Time::tool)));
     }
 
     private static void show(String name, List<Time> times) {
-        IO.println("  %-22s %7d  %12d  %9d (%d to %d)".formatted(name, median(times, Time::whole), median(times, Time::tests), median(times, Time::tool),
-                times.stream().mapToLong(Time::tool).min().orElseThrow(), times.stream().mapToLong(Time::tool).max().orElseThrow()));
+        var tool = times.stream().mapToLong(Time::tool).summaryStatistics();
+        IO.println("  %-22s %7d  %12d  %9d (%d to %d)".formatted(name, median(times, Time::whole),
+                median(times, Time::tests), median(times, Time::tool), tool.getMin(), tool.getMax()));
     }
 
     private static long median(List<Time> times, ToLongFunction<Time> part) {
@@ -100,7 +104,8 @@ class EditToVerdict {
     private Time maven() throws Exception {
         edit();
         long start = System.nanoTime();
-        run(root, "mvn", "-o", "-q", "test", "-Dtest=TcpServerTest", "-Dmaven.compiler.fork=false");   // this Maven runs on a JDK 25
+        // Without a fork, because this Maven runs on a JDK 25.
+        run(root, "mvn", "-o", "-q", "test", "-Dtest=TcpServerTest", "-Dmaven.compiler.fork=false");
         long whole = since(start);
         try (var reports = Files.newDirectoryStream(root.resolve(".workbook/target/surefire-reports"), "*.xml")) {
             long tests = 0;
@@ -163,7 +168,8 @@ class EditToVerdict {
     }
 
     private static long millis(Pattern pattern, String text, int scale) {
-        return Math.round(pattern.matcher(text).results().mapToDouble(found -> Double.parseDouble(found.group(1).replace(",", "")) * scale).sum());
+        return Math.round(pattern.matcher(text).results()
+                .mapToDouble(found -> Double.parseDouble(found.group(1).replace(",", "")) * scale).sum());
     }
 
     private static ProcessBuilder builder(Path folder, String... command) {
