@@ -175,7 +175,7 @@ public final class ProxyServer implements AutoCloseable {
     private void tunnel(Client client, RequestHead request)
             throws IOException {
         throw new UnsupportedOperationException(
-                "TODO step 4: check the target; connect(); write the 200; copyDirection() on a virtual thread, client.helper, and on this one; if this one ends well, joinHelper()");
+                "TODO step 4: check the target; connect(); count it in tunnels; write the 200; copyDirection() on a virtual thread, client.helper, and on this one; if this one ends well, joinHelper()");
     }
 
     /**
@@ -372,6 +372,7 @@ public final class ProxyServer implements AutoCloseable {
         live.forEach(Client::abort);
         executor.shutdownNow();
         executor.awaitTermination(5, TimeUnit.SECONDS);
+        LockSupport.unpark(reaper);
         reaper.join(LINGER);
         return !hasCut;
     }
@@ -1127,8 +1128,6 @@ public final class ProxyServer implements AutoCloseable {
             "Reuse upstream connections");
     private static final InetSocketAddress ANY =
             new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
-    /** Of answers: their first pieces that ask() has read. */
-    private static final Semaphore PIECES = new Semaphore(0);
 
     /** No argument: the demo; {@code help} names the other commands. */
     public static void main(String[] args) throws Exception {
@@ -1184,19 +1183,12 @@ public final class ProxyServer implements AutoCloseable {
         IO.println("lab 408  Proxy server\n");
         var web = HttpServer.create(ANY, 0);
         web.createContext("/", call -> {
-            boolean slow = call.getRequestURI().getPath().equals("/slow");
             var from = latin1(call.getRequestHeaders().getOrDefault(
                     "X-Forwarded-For", List.of("nobody")).toString());
-            PIECES.drainPermits();
-            call.sendResponseHeaders(200, slow ? 0 : from.length);
-            try (var body = call.getResponseBody()) {
-                body.write(from);
-                if (slow) {
-                    body.flush();
-                    PIECES.acquireUninterruptibly();
-                    body.write(latin1("second"));
-                }
-            }
+            boolean chunked = call.getRequestURI().getPath().equals("/chunks");
+            call.sendResponseHeaders(200, chunked ? 0 : from.length);
+            call.getResponseBody().write(from);
+            call.close();
         });
         web.start();
         var sent = List.of(new Header("Host", "zoo.test"),
@@ -1206,7 +1198,7 @@ public final class ProxyServer implements AutoCloseable {
              var silent = new ServerSocket(0, 50, ANY.getAddress());
              var reverse = startReverse(ANY, web.getAddress(),
                      Options.defaults());
-             var forward = startForward(ANY, to -> to.port() != 443,
+             var forward = startForward(ANY, to -> true,
                      Options.defaults().withResponseTimeout(
                              Duration.ofMillis(300)))) {
             show(1, "Connection names", ".x-secret.,.* Host Accept X-F.*",
@@ -1221,9 +1213,8 @@ public final class ProxyServer implements AutoCloseable {
             show(3, "GET", "200 .*127.*", ask(reverse, "GET /", ""));
             show(4, "CONNECT, GET", "200 .* .nobody.", ask(forward, "CONNECT "
                     + shown(web.getAddress()), "\r\nGET / HTTP/1.0\r\n"));
-            show(4, "CONNECT", "403 .*", ask(forward, "CONNECT a:443", ""));
-            show(5, "chunks", "200 OK b .127.* 6 second 0",
-                    ask(reverse, "GET /slow", ""));
+            show(5, "chunks", "200 OK b .127.* 0",
+                    ask(reverse, "GET /chunks", ""));
             show(6, "a silent origin", "504 .*", ask(forward,
                     "GET http://127.0.0.1:" + silent.getLocalPort(), ""));
             long before = reverse.stats().upstreamConnects();
@@ -1245,11 +1236,7 @@ public final class ProxyServer implements AutoCloseable {
             socket.getOutputStream().write(latin1(request
                     + " HTTP/1.1\r\nHost: zoo.test\r\n" + fields + "\r\n"));
             socket.shutdownOutput();
-            var first = new byte[PIECE];
-            int n = socket.getInputStream().read(first);
-            PIECES.release();
-            return (new String(first, 0, Math.max(n, 0))
-                    + new String(socket.getInputStream().readAllBytes()))
+            return new String(socket.getInputStream().readAllBytes())
                     .replaceAll("(?s)HTTP/1.1 ([^\r]*).*?\r\n\r\n", "$1 ")
                     .replace("\r\n", " ").strip();
         } catch (IOException e) {

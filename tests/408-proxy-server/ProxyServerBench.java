@@ -8,10 +8,10 @@ import module java.base;
 /**
  * How many requests a second, and how many bytes a second, go through a proxy?
  *
- * <p>The origin is nginx. Three reverse proxies stand in front of it: ours, in a JVM of its own, nginx and HAProxy, with
- * one thread each and with connections kept on both sides. wrk is the client, one proxy after the other in each round, in
- * changing order, so that the ratios within a round mean something on a machine that has other work. Then curl fetches
- * one gigabyte through a tunnel: ours by CONNECT, HAProxy's by forwarding bytes (mode tcp).
+ * <p>The origin is nginx. Three reverse proxies stand in front of it: ours, in a JVM of its own, nginx and HAProxy,
+ * with one thread each and with connections kept on both sides. wrk is the client, one proxy after the other in each
+ * round, in changing order, so that the ratios within a round mean something on a machine that has other work. Then
+ * curl fetches one gigabyte through a tunnel: ours by CONNECT, HAProxy's by forwarding bytes (mode tcp).
  */
 public final class ProxyServerBench {
 
@@ -53,7 +53,8 @@ public final class ProxyServerBench {
         }
         Runtime.getRuntime().addShutdownHook(new Thread(() -> CHILDREN.forEach(Process::destroy)));
         var folder = Files.createTempDirectory("bench408");
-        Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwxr-xr-x"));   // nginx's worker is nobody
+        // nginx's worker is nobody
+        Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwxr-xr-x"));
         try {
             compare(folder, rounds, seconds, body);
         } finally {
@@ -94,7 +95,8 @@ public final class ProxyServerBench {
         proxies.put("nginx", nginx(folder, ports[1], origin));
         proxies.put("HAProxy", haproxy(folder, ports[2], ports[3], origin));
         IO.println("""
-                GET of %d bytes from nginx, %d connections, wrk with one thread; %d rounds of %d s, after 20 s to warm up
+                GET of %d bytes from nginx, %d connections, wrk with one thread; %d rounds of %d s, \
+                after 20 s to warm up
                 all of it on %d processors; one thread each for nginx and HAProxy, connections kept on both sides
                 """.formatted(bytes, CONNECTIONS, rounds, seconds, Runtime.getRuntime().availableProcessors()));
         var rates = new LinkedHashMap<String, List<Run>>();
@@ -116,10 +118,12 @@ public final class ProxyServerBench {
                 .mapToDouble(Run::rate)), spread("%.1f", runs.stream().mapToDouble(Run::p99)),
                 spread("%.0f", runs.stream().mapToDouble(Run::cpu)))));
         for (var peer : List.of("nginx", "HAProxy")) {
-            IO.println("ratio     ours to %-8s %s%s".formatted(peer, ratio(rates.get("ours"), rates.get(peer), Run::rate),
+            IO.println("ratio     ours to %-8s %s%s".formatted(peer,
+                    ratio(rates.get("ours"), rates.get(peer), Run::rate),
                     peer.equals("nginx") ? ", target 0.50; 99 %: " + ratio(rates.get("ours"), rates.get(peer), Run::p99)
                             + ", target 3 at most" : ""));
-            IO.println("CPU       ours to %-8s %s".formatted(peer, ratio(rates.get("ours"), rates.get(peer), Run::cpu)));
+            IO.println("CPU       ours to %-8s %s".formatted(peer,
+                    ratio(rates.get("ours"), rates.get(peer), Run::cpu)));
         }
         tunnels(ours("forward", "--allow", origin).port, ports[3], origin);
     }
@@ -129,7 +133,8 @@ public final class ProxyServerBench {
         var speeds = new LinkedHashMap<String, List<Double>>();
         for (int round = 0; round < 4; round++) {
             for (var proxy : round % 2 == 0 ? List.of("ours", "HAProxy") : List.of("HAProxy", "ours")) {
-                var command = new ArrayList<>(List.of("curl", "-sS", "-o", "/dev/null", "-w", "%{speed_download} %{size_download}"));
+                var command = new ArrayList<>(List.of("curl", "-sS", "-o", "/dev/null", "-w",
+                        "%{speed_download} %{size_download}"));
                 command.addAll(proxy.equals("ours")
                         ? List.of("-p", "-x", "http://127.0.0.1:" + ours, "http://" + origin + "/gigabyte")
                         : List.of("http://127.0.0.1:" + haproxy + "/gigabyte"));
@@ -143,7 +148,8 @@ public final class ProxyServerBench {
             }
         }
         IO.println("\n1 GiB in a tunnel: MB a second, 3 rounds after one to warm up");
-        speeds.forEach((proxy, each) -> IO.println("%-9s %s".formatted(proxy, spread("%,.0f", each.stream().mapToDouble(s -> s)))));
+        speeds.forEach((proxy, each) -> IO.println("%-9s %s".formatted(proxy,
+                spread("%,.0f", each.stream().mapToDouble(s -> s)))));
         IO.println("ratio     %s, target 0.50".formatted(spread("%.2f", IntStream.range(0, 3)
                 .mapToDouble(i -> speeds.get("ours").get(i) / speeds.get("HAProxy").get(i)))));
     }
@@ -154,11 +160,15 @@ public final class ProxyServerBench {
         /** Of the process and its children, in microseconds: nginx serves in a child. */
         double cpuMicros() {
             return Stream.concat(Stream.of(process.toHandle()), process.descendants())
-                    .map(each -> each.info().totalCpuDuration().orElse(Duration.ZERO)).mapToLong(Duration::toNanos).sum() / 1e3;
+                    .map(each -> each.info().totalCpuDuration().orElse(Duration.ZERO))
+                    .mapToLong(Duration::toNanos).sum() / 1e3;
         }
     }
 
-    /** Requests a second; how long the slowest but one in a hundred took, in ms; processor time of the proxy for each, in us. */
+    /**
+     * Requests a second; how long the slowest but one in a hundred took, in ms; processor time of the proxy for each,
+     * in us.
+     */
     private record Run(double rate, double p99, double cpu) {}
 
     private static Run wrk(Proxy proxy, int seconds) throws Exception {
@@ -224,7 +234,8 @@ public final class ProxyServerBench {
                 http { access_log off; keepalive_requests 10000000; %3$s %4$s
                        server { listen 127.0.0.1:%5$d; %6$s } }
                 """.formatted(folder, name, paths, http, port, server));
-        var process = start(find("nginx").orElseThrow(), "-e", "stderr", "-p", folder.toString(), "-c", config.toString());
+        var process = start(find("nginx").orElseThrow(), "-e", "stderr", "-p", folder.toString(),
+                "-c", config.toString());
         awaitPort(port);
         return new Proxy(port, process);
     }

@@ -1,6 +1,6 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
 //JAVA 25+
-//DESCRIPTION What the JDK's own HTTP classes do with CONNECT and with proxied fields
+//DESCRIPTION What the JDK's own classes do with CONNECT, proxied fields and addresses
 
 import module java.base;
 import module java.net.http;
@@ -53,6 +53,10 @@ public class BuiltIn {
                 }
             }
             client.shutdownNow();
+        }
+        for (var text : List.of("127.1", "2130706433")) {
+            IO.println("InetAddress, %-17s %s".formatted(text + ":",
+                    InetAddress.getByName(text).getHostAddress()));
         }
         server.stop(0);
     }

@@ -1,6 +1,6 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
 //JAVA 25+
-//DESCRIPTION Eight questionable request heads, sent to several servers
+//DESCRIPTION Nine questionable requests, sent to several servers
 
 import module java.base;
 import module jdk.httpserver;
