@@ -340,7 +340,7 @@ class TcpServerTest {
         @Test
         void an_Error_in_a_handler_does_not_affect_other_connections() throws Exception {
             // rejects: catch (Exception e), a VirtualMachineError that is thrown again
-            var errors = List.of(new AssertionError("this handler is broken"),
+            var errors = List.of(new AssertionError("this handler is broken (the test says so)"),
                     new OutOfMemoryError("the heap is full (the test says so)"),
                     new StackOverflowError("a recursion without an end (the test says so)"));
             var server = serve(c -> {
@@ -703,7 +703,7 @@ class TcpServerTest {
                     "the pauses in ms between 12 calls of accept()", likely);
             for (int failure = 12; failure <= failures; failure++) {
                 Check.equal(1000L, pauses.get(failure - 1), "the pause in ms after consecutive failure " + failure,
-                        "5 << n overflows when the failures go on: limit n, too, before you shift");
+                        "each further pause is 1 s; 5 << n overflows when the failures go on: limit n before you shift");
             }
         }
 
