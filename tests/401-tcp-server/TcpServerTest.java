@@ -178,7 +178,7 @@ class TcpServerTest {
             Check.fails(ConnectException.class, () -> connect(address).close(), "connecting after close()",
                     "close the listener");
             Check.equal(address, server.localAddress(), "localAddress() after close()",
-                    "a ServerSocket still knows its local address when it is closed: ask it, and do not set it to null");
+                    "a ServerSocket still knows its local address when it is closed: ask it, as before");
         }
 
         @Test
@@ -331,7 +331,8 @@ class TcpServerTest {
             var server = serve(c -> {
                 throw new IOException("this handler is broken");
             }, DEFAULTS);
-            client(server, "client").play("close the connection also after an exception: finally", end());
+            client(server, "client").play(
+                    "close() the connection also after an exception, in finally; abort() would reset it", end());
             awaitInactive(server, "call leave() also after an exception: finally");
             Check.equal(1L, server.stats().handlerFailures(), "stats().handlerFailures()",
                     "pass what the handler throws to countFailure(), once");
@@ -576,8 +577,8 @@ class TcpServerTest {
 
         @Test
         void a_longer_line_is_answered_with_an_error_before_its_LF_arrives() throws IOException {
-            // rejects: off by one; readLine(), split("\n") and the like, which store all that comes before LF; a CR that
-            // never counts, so that a client can fill the heap with it
+            // rejects: off by one; readLine(), split("\n") and the like, which store all that comes before LF; CRs that
+            // never count, so that a client can fill the heap with them
             readError(lineClient(), "give up at the first byte beyond maxLine: the LF may never come",
                     send("ok\n"), receive("OK\n"), send("a".repeat(81)));
             var likely = "only one CR, with LF or the end of stream behind it, is part of the line end; any other CR"
@@ -703,7 +704,7 @@ class TcpServerTest {
                     "the pauses in ms between 12 calls of accept()", likely);
             for (int failure = 12; failure <= failures; failure++) {
                 Check.equal(1000L, pauses.get(failure - 1), "the pause in ms after consecutive failure " + failure,
-                        "each further pause is 1 s; 5 << n overflows when the failures go on: limit n before you shift");
+                        "each further pause is 1 s; 5 << n overflows when the failures go on: limit n first");
             }
         }
 
