@@ -57,7 +57,10 @@ public final class TcpServer implements AutoCloseable {
                 "TODO step 1: bind a ServerSocket to the address, with options.backlog(), and start() on it");
     }
 
-    /** Where the server listens, with the real port if it asked for port 0. */
+    /**
+     * Where the server listens, with the real port if it asked for port 0; also
+     * after it is closed.
+     */
     public InetSocketAddress localAddress() {
         throw new UnsupportedOperationException(
                 "TODO step 1: ask the listener: only it knows the port that the system chose");
@@ -81,7 +84,10 @@ public final class TcpServer implements AutoCloseable {
                 "TODO step 2: while isRunning(): accept, count it in counters.accepted, admit(), serve()");
     }
 
-    /** Starts {@link #runHandler} on a thread of its own, and returns. */
+    /**
+     * Starts {@link #runHandler} on a thread of its own, and returns. If the
+     * thread cannot be started, the client is closed and leaves.
+     */
     private void serve(Socket socket) {
         throw new UnsupportedOperationException(
                 "TODO step 2: make a Connection and a virtual thread for runHandler(); enter() both; start it");
@@ -98,12 +104,17 @@ public final class TcpServer implements AutoCloseable {
      * and all other bytes unchanged. A line ends with LF; the last one may end
      * with the end of stream instead. A CR at the end of a line is dropped. The
      * line {@code QUIT} closes the connection. A line of more than
-     * {@code maxLine} bytes is answered with {@code error: line too long} and
-     * a {@link #lingeringClose}. While the server is {@link
+     * {@code maxLine} bytes is answered with {@code error: line too long}, LF
+     * and a {@link #lingeringClose}. While the server is {@link
      * Connection#draining draining}, the current line is the last.
      *
+     * <p>The line end, LF or CR LF, does not count: with a {@code maxLine} of
+     * 5, {@code abcde} CR LF is a line. A CR as the sixth byte decides nothing
+     * yet. Any other sixth byte, or a byte other than LF after that CR, is
+     * answered with the error at once.
+     *
      * @param maxLine in bytes, without the line end, at least 1; the handler
-     *                stores no more than this of a line
+     *                stores at most this much of a line, and a CR
      */
     public static Handler lineService(int maxLine) {
         require(maxLine >= 1 && maxLine <= 1 << 30, "maxLine", maxLine);
@@ -117,7 +128,8 @@ public final class TcpServer implements AutoCloseable {
      * {@code counters.acceptFailures} and waits. {@code close()} interrupts the
      * accept thread, and the wait ends at once.
      *
-     * @param failures how many calls have failed in a row, at least 1
+     * @param failures how many calls have failed in a row, at least 1; there
+     *                 may be thousands, and each wait is 1 s then
      */
     private void backOff(int failures) {
         throw new UnsupportedOperationException(
@@ -157,7 +169,11 @@ public final class TcpServer implements AutoCloseable {
         // TODO step 6: a read that waits longer than idleTimeout must throw; use millis()
     }
 
-    /** Called for each write of a handler. */
+    /**
+     * Called for each write of a handler. A field that you add to
+     * {@link Connection} tells {@link #cutStalled} when the current piece
+     * began; it needs a value for «no write» that is no time, not 0.
+     */
     private void write(Connection to, byte[] bytes, int offset, int length)
             throws IOException {
         var out = to.socket.getOutputStream();
@@ -417,12 +433,19 @@ public final class TcpServer implements AutoCloseable {
     /** A clock, and the sleep that goes with it; by default, the real ones. */
     public interface Timing {
 
-        /** As {@link System#nanoTime}: only differences mean anything. */
+        /**
+         * As {@link System#nanoTime}: it may be negative or 0, and only
+         * differences mean anything. Write {@code now - began >= limit}: the
+         * sum in {@code began + limit <= now} can overflow.
+         */
         default long nanoTime() {
             return System.nanoTime();
         }
 
-        /** Returns when the clock has come so far; at once, if it has. */
+        /**
+         * Returns when this clock, {@link #nanoTime}, has come so far; at once,
+         * if it has.
+         */
         default void sleepUntil(long nanoTime) throws InterruptedException {
             TimeUnit.NANOSECONDS.sleep(nanoTime - System.nanoTime());
         }

@@ -73,7 +73,10 @@ public final class TcpServer implements AutoCloseable {
     }
     // end::start[]
 
-    /** Where the server listens, with the real port if it asked for port 0. */
+    /**
+     * Where the server listens, with the real port if it asked for port 0; also
+     * after it is closed.
+     */
     public InetSocketAddress localAddress() {
         // tag::step1[] ask the listener: only it knows the port that the system chose
         return (InetSocketAddress) listener.getLocalSocketAddress();
@@ -121,16 +124,25 @@ public final class TcpServer implements AutoCloseable {
     }
     // end::acceptLoop[]
 
-    /** Starts {@link #runHandler} on a thread of its own, and returns. */
+    /**
+     * Starts {@link #runHandler} on a thread of its own, and returns. If the
+     * thread cannot be started, the client is closed and leaves.
+     */
     // tag::serve[]
     private void serve(Socket socket) {
         // tag::step2[] make a Connection and a virtual thread for runHandler(); enter() both; start it
         var connection = new Connection(this, socket);
-        var thread = Thread.ofVirtual()
-                .name("lab401-client-" + connection.id())
-                .unstarted(() -> runHandler(connection));
-        enter(connection, thread);
-        thread.start();
+        try {
+            var thread = Thread.ofVirtual()
+                    .name("lab401-client-" + connection.id())
+                    .unstarted(() -> runHandler(connection));
+            enter(connection, thread);
+            thread.start();
+        } catch (Throwable failure) {   // then runHandler() does not do this
+            connection.close();
+            leave(connection);
+            throw failure;
+        }
         // end::step2[]
     }
     // end::serve[]
@@ -155,12 +167,17 @@ public final class TcpServer implements AutoCloseable {
      * and all other bytes unchanged. A line ends with LF; the last one may end
      * with the end of stream instead. A CR at the end of a line is dropped. The
      * line {@code QUIT} closes the connection. A line of more than
-     * {@code maxLine} bytes is answered with {@code error: line too long} and
-     * a {@link #lingeringClose}. While the server is {@link
+     * {@code maxLine} bytes is answered with {@code error: line too long}, LF
+     * and a {@link #lingeringClose}. While the server is {@link
      * Connection#draining draining}, the current line is the last.
      *
+     * <p>The line end, LF or CR LF, does not count: with a {@code maxLine} of
+     * 5, {@code abcde} CR LF is a line. A CR as the sixth byte decides nothing
+     * yet. Any other sixth byte, or a byte other than LF after that CR, is
+     * answered with the error at once.
+     *
      * @param maxLine in bytes, without the line end, at least 1; the handler
-     *                stores no more than this of a line
+     *                stores at most this much of a line, and a CR
      */
     // tag::lineService[]
     public static Handler lineService(int maxLine) {
@@ -231,7 +248,8 @@ public final class TcpServer implements AutoCloseable {
      * {@code counters.acceptFailures} and waits. {@code close()} interrupts the
      * accept thread, and the wait ends at once.
      *
-     * @param failures how many calls have failed in a row, at least 1
+     * @param failures how many calls have failed in a row, at least 1; there
+     *                 may be thousands, and each wait is 1 s then
      */
     // tag::backOff[]
     private void backOff(int failures) {
@@ -316,7 +334,11 @@ public final class TcpServer implements AutoCloseable {
     }
     // end::limitReads[]
 
-    /** Called for each write of a handler. */
+    /**
+     * Called for each write of a handler. A field that you add to
+     * {@link Connection} tells {@link #cutStalled} when the current piece
+     * began; it needs a value for «no write» that is no time, not 0.
+     */
     // tag::write[]
     private void write(Connection to, byte[] bytes, int offset, int length)
             throws IOException {
@@ -649,12 +671,19 @@ public final class TcpServer implements AutoCloseable {
     /** A clock, and the sleep that goes with it; by default, the real ones. */
     public interface Timing {
 
-        /** As {@link System#nanoTime}: only differences mean anything. */
+        /**
+         * As {@link System#nanoTime}: it may be negative or 0, and only
+         * differences mean anything. Write {@code now - began >= limit}: the
+         * sum in {@code began + limit <= now} can overflow.
+         */
         default long nanoTime() {
             return System.nanoTime();
         }
 
-        /** Returns when the clock has come so far; at once, if it has. */
+        /**
+         * Returns when this clock, {@link #nanoTime}, has come so far; at once,
+         * if it has.
+         */
         default void sleepUntil(long nanoTime) throws InterruptedException {
             TimeUnit.NANOSECONDS.sleep(nanoTime - System.nanoTime());
         }

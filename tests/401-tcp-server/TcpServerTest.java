@@ -112,7 +112,8 @@ class TcpServerTest {
 
         @Test
         void the_server_listens_at_the_given_address_only() throws IOException {
-            // rejects: new ServerSocket(port), which listens on every network of the machine
+            // rejects: new ServerSocket(port), which listens on every network of the machine; a localAddress() that
+            // knows the port only
             var server = serve(c -> {}, DEFAULTS);
             Check.equal(ANY_PORT.getAddress(), server.localAddress().getAddress(), "localAddress().getAddress()",
                     "bind to the whole address, not to its port alone");
@@ -120,12 +121,32 @@ class TcpServerTest {
             Check.fails(IOException.class, () -> new Socket("127.0.0.2", port).close(),
                     "connecting to 127.0.0.2, an address that start() was not given",
                     "the server listens at every address of this machine: bind to the whole address");
+            for (var other : anotherLoopbackAddress()) {
+                var there = serve(new InetSocketAddress(other, 0), c -> {}, DEFAULTS);
+                Check.equal(other, there.localAddress().getAddress(), "localAddress().getAddress() of a server at "
+                        + other.getHostAddress(), "bind to the whole address, and ask the listener for its address");
+                client(there, "client");
+            }
+        }
+
+        /** Linux has all of 127.0.0.0/8, other systems mostly ::1; none where a socket can be bound to neither. */
+        private List<InetAddress> anotherLoopbackAddress() throws IOException {
+            for (var name : List.of("127.0.0.2", "::1")) {
+                var address = InetAddress.getByName(name);
+                try (var probe = new ServerSocket()) {
+                    probe.bind(new InetSocketAddress(address, 0));
+                    return List.of(address);
+                } catch (IOException e) {
+                    // This machine does not have it.
+                }
+            }
+            return List.of();
         }
 
         @Test
         void the_kernel_holds_as_many_connections_as_the_backlog_option_says() throws IOException {
             // rejects: a bind without the backlog, which leaves it at 50
-            var server = serve(c -> c.in().read(), DEFAULTS.withBacklog(100)
+            var server = serve(TcpServerTest::stay, DEFAULTS.withBacklog(100)
                     .withMaxConnections(1).withOverCap(TcpServer.OverCap.WAIT));   // one at most is accepted
             for (int i = 1; i <= 80; i++) {
                 var client = closeLater(new Socket());
@@ -151,27 +172,50 @@ class TcpServerTest {
         @Test
         void a_connection_attempt_after_close_is_refused() throws IOException {   // rejects: a listener that stays open
             var server = serve(c -> {}, DEFAULTS);
+            var address = server.localAddress();
             server.close();
             Check.that(!server.isRunning(), "isRunning() to be false after close(), got true", "close the listener");
-            Check.fails(ConnectException.class, () -> connect(server).close(), "connecting after close()",
+            Check.fails(ConnectException.class, () -> connect(address).close(), "connecting after close()",
                     "close the listener");
+            Check.equal(address, server.localAddress(), "localAddress() after close()",
+                    "a ServerSocket still knows its local address when it is closed: ask it, as before");
         }
 
         @Test
         void the_port_can_be_bound_again_at_once_after_close() throws Exception {
             checkPortIsFree(() -> {
-                var first = serve(c -> c.in().read(), DEFAULTS);
+                var first = serve(TcpServerTest::stay, DEFAULTS);
+                var address = first.localAddress();
                 client(first, "client");
                 first.close();
-                return first.localAddress();
+                return address;
             });
         }
 
         @Test
         void close_on_a_closed_server_has_no_effect() throws IOException {
+            // rejects: a stopListening() that passes an IOException on, as it is or unchecked
             var server = serve(c -> {}, DEFAULTS);
             server.close();
             server.close();
+            var closes = new AtomicInteger();
+            var listening = new ServerSocket(0, 1, InetAddress.getLoopbackAddress()) {
+                @Override
+                public void close() throws IOException {
+                    super.close();
+                    if (closes.incrementAndGet() == 1) {
+                        throw new IOException("closed, but with an error (the test says so)");
+                    }
+                }
+            };
+            var other = serve(listening, c -> {}, DEFAULTS);
+            try {
+                other.close();
+            } catch (RuntimeException e) {
+                throw History.fail("expected close() to return although the listener's close() throws\ngot " + e,
+                        "stopListening() throws nothing: there is no more that it could do about the listener");
+            }
+            other.close();
         }
 
         @Test
@@ -287,7 +331,8 @@ class TcpServerTest {
             var server = serve(c -> {
                 throw new IOException("this handler is broken");
             }, DEFAULTS);
-            client(server, "client").play("close the connection also after an exception: finally", end());
+            client(server, "client").play(
+                    "close() the connection also after an exception, in finally; abort() would reset it", end());
             awaitInactive(server, "call leave() also after an exception: finally");
             Check.equal(1L, server.stats().handlerFailures(), "stats().handlerFailures()",
                     "pass what the handler throws to countFailure(), once");
@@ -295,16 +340,22 @@ class TcpServerTest {
 
         @Test
         void an_Error_in_a_handler_does_not_affect_other_connections() throws Exception {
-            // rejects: catch (Exception e)
+            // rejects: catch (Exception e), a VirtualMachineError that is thrown again
+            var errors = List.of(new AssertionError("this handler is broken (the test says so)"),
+                    new OutOfMemoryError("the heap is full (the test says so)"),
+                    new StackOverflowError("a recursion without an end (the test says so)"));
             var server = serve(c -> {
-                if (c.id() == 1) {
-                    throw new AssertionError("this handler is broken");
+                if (c.id() <= errors.size()) {
+                    throw errors.get((int) c.id() - 1);
                 }
                 greet(c);
             }, DEFAULTS);
-            client(server, "client 1").play("close the connection also after an Error: finally", end());
-            client(server, "client 2").play("one broken handler has stopped the server", receive("hello\n"));
-            Await.until(() -> server.stats().handlerFailures() == 1, "that stats().handlerFailures() becomes 1",
+            for (var error : errors) {
+                client(server, "the client of a handler that throws " + error.getClass().getSimpleName())
+                        .play("close the connection also after an Error: finally", end());
+            }
+            client(server, "the next client").play("one broken handler has stopped the server", receive("hello\n"));
+            Await.until(() -> server.stats().handlerFailures() == 3, "that stats().handlerFailures() becomes 3",
                     "an Error counts, too: catch Throwable");
             Check.equal(1, server.stats().active(), "stats().active()",
                     "call leave() also after an Error: finally");
@@ -439,10 +490,9 @@ class TcpServerTest {
 
         @Test
         void a_CR_before_the_end_of_stream_is_dropped() throws IOException {   // rejects: a CR that only LF drops
-            var server = serve(TcpServer.lineService(5), DEFAULTS);
-            client(server, "client 1").play("the line end may be cut off after its CR, which is no part of the line",
+            lineClient(5).play("the line end may be cut off after its CR, which is no part of the line",
                     send("abcde\r"), halfClose(), receive("ABCDE\n"), end());
-            client(server, "client 2").play("QUIT may end with CR, too", send("QUIT\r"), halfClose(), end());
+            lineClient(5).play("QUIT may end with CR, too", send("QUIT\r"), halfClose(), end());
         }
 
         @Test
@@ -458,7 +508,7 @@ class TcpServerTest {
 
         @Test
         void the_last_line_may_end_with_the_end_of_stream() throws IOException {
-            lineClient().play("the client has closed its own side only: answer the rest, then return",
+            lineClient().play("the client has closed its own side only: answer the rest, flush it, then return",
                     send("one\ntwo"), halfClose(), receive("ONE\nTWO\n"), end());
         }
 
@@ -471,7 +521,8 @@ class TcpServerTest {
 
         @Test
         void QUIT_closes_the_connection_without_an_answer() throws IOException {
-            lineClient().play("return at QUIT, without an answer", send("one\nQUIT\n"), receive("ONE\n"), end());
+            lineClient().play("answer the lines before QUIT, and flush the answers before you return",
+                    send("one\nQUIT\n"), receive("ONE\n")).play("return at QUIT, without an answer", end());
             lineClient().play("the CR is no part of the line", send("QUIT\r\n"), end());
             lineClient().play("nothing is answered after QUIT", send("QUIT\ntwo\n"), gone());
         }
@@ -487,8 +538,7 @@ class TcpServerTest {
             // rejects: String.toUpperCase(), and every charset
             var likely = "work on bytes: a charset, or toUpperCase(), changes what it does not know";
             lineClient().play(likely, send("grüße, ÿ, 你好\n"), receive("GRüßE, ÿ, 你好\n"));
-            var server = serve(TcpServer.lineService(300), DEFAULTS);
-            client(server, "client").play(likely, new Action.Send(everyByte('a')),
+            lineClient(300).play(likely, new Action.Send(everyByte('a')),
                     new Expectation.Receive(everyByte('A')));
         }
 
@@ -521,27 +571,37 @@ class TcpServerTest {
             lineClient().play("80 bytes are allowed, and the line end does not count",
                     send("a".repeat(80) + "\n"), receive("A".repeat(80) + "\n"),
                     send("b".repeat(80) + "\r\n"), receive("B".repeat(80) + "\n"));
-            var server = serve(TcpServer.lineService(100_000), DEFAULTS);   // rejects: one buffer of a fixed size
-            client(server, "client").play("a line may be longer than any buffer",
+            lineClient(100_000).play("a line may be longer than any buffer",   // rejects: one buffer of a fixed size
                     send("a".repeat(100_000) + "\nb\n"), receive("A".repeat(100_000) + "\nB\n"));
         }
 
         @Test
         void a_longer_line_is_answered_with_an_error_before_its_LF_arrives() throws IOException {
-            // rejects: off by one; readLine(), split("\n") and the like, which store all that comes before LF
-            var likely = "give up at the first byte beyond maxLine: the LF may never come";
-            lineClient().play(likely, send("ok\n" + "a".repeat(81)), receive("OK\nerror: line too long\n"), end());
-            lineClient().play("a CR that is neither before LF nor the end of stream counts",
-                    send("a".repeat(80) + "\rb"), receive("error: line too long\n"), end());
-            lineClient().play("return after the error: no further line is answered",
-                    send("a".repeat(81) + "\nnext\n"), receive("error: line too long\n"), end());
+            // rejects: off by one; readLine(), split("\n") and the like, which store all that comes before LF; CRs that
+            // never count, so that a client can fill the heap with them
+            readError(lineClient(), "give up at the first byte beyond maxLine: the LF may never come",
+                    send("ok\n"), receive("OK\n"), send("a".repeat(81)));
+            var likely = "only one CR, with LF or the end of stream behind it, is part of the line end; any other CR"
+                    + " is a byte of the line, and counts";
+            for (var line : List.of("abcde\rf", "abcde\r\r", "\r\r\r\r\r\r\r")) {
+                readError(lineClient(5), likely, send(line));
+            }
+            readError(lineClient(5), "return after the error: no further line is answered", send("abcdef\nnext\n"));
+        }
+
+        /** Reads the error behind a line that is too long, and the end of stream, when it has played its script. */
+        private static Peer readError(Peer client, String likely, Peer.Move... script) throws IOException {
+            return client.play(likely, script)
+                    .play(likely + " (and flush the error before lingeringClose())", receive("error: line too long"))
+                    .play("the error is a line: it ends with LF, as every answer does", receive("\n"))
+                    .play(likely, end());
         }
 
         @Test
         void a_client_that_is_still_sending_reads_the_error_and_the_end_of_stream() throws IOException {
             // rejects: a close over unread input, which is a reset
-            lineClient().play("a close over unread input sends a reset: lingeringClose() after the error",
-                    sendJunk(64 * 1024), receive("error: line too long\n"), end(), sendJunk(1000), sendJunk(1000));
+            var likely = "a close over unread input sends a reset: lingeringClose() after the error";
+            readError(lineClient(), likely, sendJunk(64 * 1024)).play(likely, sendJunk(1000), sendJunk(1000));
         }
 
         @Test
@@ -556,8 +616,8 @@ class TcpServerTest {
                 }
             };
             var server = serve(tap, TcpServer.lineService(5), DEFAULTS);
-            client(server, "client").play("write the error, then call lingeringClose()", send("too long"),
-                    receive("error: line too long\n"), end());
+            readError(client(server, "client of lineService(5)"), "write the error, then call lingeringClose()",
+                    send("too long"));
             awaitInactive(server, "return after the error");
             Check.equal(0L, server.stats().handlerFailures(), "stats().handlerFailures()",
                     "a client that does not close is no failure of the handler, which has done its work");
@@ -628,14 +688,24 @@ class TcpServerTest {
 
         @Test
         void the_pause_is_5_ms_and_doubles_with_each_consecutive_failure_up_to_1_s() throws Exception {
-            // rejects: a loop that spins, pauses that are constant, linear, start at 10 ms or grow without a limit
+            // rejects: a loop that spins, pauses that are constant, linear, start at 10 ms or grow without a limit, and
+            // 5 << n, which overflows: an int at the 30th failure, a long at the 62nd
             var timing = FakeTiming.jumping();
-            var listening = new Listening(timing, call -> call <= 11 ? noDescriptor() : null);
+            int failures = 70;
+            var listening = new Listening(timing, call -> call <= failures ? noDescriptor() : null);
             var server = serve(listening, TcpServerTest::greet, DEFAULTS.withTiming(clock(timing)));
             client(server, "client").play(LIKELY, receive("hello\n"));
-            Check.equal(List.of(5L, 10L, 20L, 40L, 80L, 160L, 320L, 640L, 1000L, 1000L, 1000L), listening.pauses(1, 12),
-                    "the pauses in ms between 12 calls of accept()",
-                    "sleep on options.timing() for 5 ms, twice as long after each consecutive failure, at most 1 s");
+            var pauses = listening.pauses(1, failures + 1);
+            boolean mixed = pauses.stream().anyMatch(millis -> millis < 0 || millis > 600_000);
+            var likely = mixed ? "two clocks are mixed: sleepUntil() takes a point on the clock of options.timing(), so"
+                    + " add the pause to its nanoTime(), not to System.nanoTime()"
+                    : "sleep on options.timing() for 5 ms, twice as long after each consecutive failure, at most 1 s";
+            Check.equal(List.of(5L, 10L, 20L, 40L, 80L, 160L, 320L, 640L, 1000L, 1000L, 1000L), pauses.subList(0, 11),
+                    "the pauses in ms between 12 calls of accept()", likely);
+            for (int failure = 12; failure <= failures; failure++) {
+                Check.equal(1000L, pauses.get(failure - 1), "the pause in ms after consecutive failure " + failure,
+                        "each further pause is 1 s; 5 << n overflows when the failures go on: limit n first");
+            }
         }
 
         @Test
@@ -652,15 +722,17 @@ class TcpServerTest {
         @Test
         void the_loop_survives_whatever_accept_throws() throws Exception {
             // rejects: catch (IOException e), after which a server says that it runs, and accepts nobody; a
-            // SocketException that is taken for the end of the listener
+            // VirtualMachineError that is thrown again; a SocketException that is taken for the end of the listener
             var timing = FakeTiming.jumping();
-            var failures = List.of(new Error("no native memory (the test says so)"),
+            var failures = List.of(new Error("something is broken (the test says so)"),
+                    new OutOfMemoryError("no native memory (the test says so)"),
+                    new StackOverflowError("the stack is full (the test says so)"),
                     new IllegalStateException("this listener is broken (the test says so)"),
                     new SocketException("Software caused connection abort (the test says so)"));
-            var server = serve(new Listening(timing, call -> call <= 3 ? failures.get(call - 1) : null),
+            var server = serve(new Listening(timing, call -> call <= 5 ? failures.get(call - 1) : null),
                     TcpServerTest::greet, DEFAULTS.withTiming(clock(timing)));
             client(server, "client").play(LIKELY, receive("hello\n"));
-            Check.equal(3L, server.stats().acceptFailures(), "stats().acceptFailures()",
+            Check.equal(5L, server.stats().acceptFailures(), "stats().acceptFailures()",
                     "count whatever accept() throws, not IOException alone");
         }
 
@@ -842,11 +914,12 @@ class TcpServerTest {
                 client.play(BUSY, receive("busy\n"), end());
             }
             var likely = "the 65th is not worth another thread: abort() it while 64 are lingering";
-            try (var client = connect(server)) {
-                client.setSoTimeout(Patience.millis());
-                Check.fails(SocketException.class, () -> client.getInputStream().read(),
-                        "reading, as the 65th rejected client", likely);
-            }
+            Check.fails(SocketException.class, () -> {
+                try (var client = connect(server.localAddress())) {   // the reset may come before this has returned
+                    client.setSoTimeout(Patience.millis());
+                    client.getInputStream().read();
+                }
+            }, "connecting and reading, as the 65th rejected client", likely);
             Check.equal(65L, server.stats().rejected(), "stats().rejected()", "a client that is reset counts, too");
             server.close();   // does not wait until they have gone
         }
@@ -1081,8 +1154,10 @@ class TcpServerTest {
 
         @Test
         void a_write_that_stalls_for_writeStall_ends_and_its_connection_is_cut() throws Exception {
-            // rejects: setSoTimeout() as a limit for writes; a watchdog that cuts one connection, early, or late
+            // rejects: setSoTimeout() as a limit for writes; a watchdog that cuts one connection, early, or late; a
+            // time of 0 that means «no write»
             var timing = new Watched();
+            timing.advanceTo(Duration.ZERO);
             var tap = new HeldWrites();
             tap.closeEndsIt = false;   // so that the watchdog looks at it again
             var failures = Collections.synchronizedList(new ArrayList<IOException>());
@@ -1101,8 +1176,9 @@ class TcpServerTest {
             timing.awaitLooks();
             Check.equal(0L, server.stats().stallClosed(), "stats().stallClosed() 1 ms before writeStall has passed",
                     "the age of a write is nanoTime() of options.timing() minus that at its beginning");
-            timing.advance(Duration.ofMillis(2));
-            var likely = "no timeout ends a blocked write: cutStalled() has to abort() the socket of each stalled write";
+            timing.advance(Duration.ofMillis(1));
+            var likely = "no timeout ends a blocked write: cutStalled() has to abort() the socket of each write that is"
+                    + " writeStall old or older; one that began when nanoTime() was 0, as here, is no exception";
             Await.until(() -> server.stats().stallClosed() >= 3, "that stats().stallClosed() becomes 3", likely);
             for (var client : clients) {
                 client.play(likely, gone());
@@ -1125,7 +1201,7 @@ class TcpServerTest {
                     c.out().write(new byte[1 << 20]);
                 }
             }, DEFAULTS.withWriteStall(Duration.ofMillis(20)));
-            try (var client = connect(server)) {
+            try (var client = connect(server.localAddress())) {
                 Await.until(() -> server.stats().stallClosed() == 1, "that stats().stallClosed() becomes 1",
                         "see the test before");
                 client.setSoTimeout(Patience.millis());
@@ -1259,41 +1335,51 @@ class TcpServerTest {
 
         @Test
         void a_zero_or_very_long_writeStall_cuts_no_connection() throws Exception {
-            // rejects: an age of zero or more, which stalls at once; toNanos(), which overflows and ends the watchdog
-            for (var limit : List.of(Duration.ZERO, FOR_EVER)) {
-                var timing = new Watched();
-                var seen = new CompletableFuture<String>();
-                var tap = new HeldWrites() {
-                    @Override
-                    void write(Socket socket, OutputStream out, byte[] bytes, int offset, int length)
-                            throws IOException {
-                        super.write(socket, out, bytes, offset, length);   // holds it
-                        throw new IOException("the network is down (the test says so)");
+            // rejects: an age of zero or more, which stalls at once; toNanos(), which overflows and ends the watchdog;
+            // a limit that is added to a time, which overflows where the clock is positive
+            checkNotCut(Duration.ZERO, Duration.ofSeconds(-10));
+            checkNotCut(FOR_EVER, Duration.ofSeconds(-10));
+            checkNotCut(FOR_EVER, Duration.ofSeconds(10));
+        }
+
+        /** @param clock what nanoTime() says when the write begins */
+        private void checkNotCut(Duration limit, Duration clock) throws Exception {
+            var timing = new Watched();
+            timing.advanceTo(clock);
+            var seen = new CompletableFuture<String>();
+            var tap = new HeldWrites() {
+                @Override
+                void write(Socket socket, OutputStream out, byte[] bytes, int offset, int length) throws IOException {
+                    super.write(socket, out, bytes, offset, length);   // holds it
+                    throw new IOException("the network is down (the test says so)");
+                }
+            };
+            var server = serve(tap, c -> {
+                try {
+                    if (c.in().read() == 'w') {
+                        c.out().write('x');
                     }
-                };
-                var server = serve(tap, c -> {
-                    try {
-                        if (c.in().read() == 'w') {
-                            c.out().write('x');
-                        }
-                    } catch (IOException e) {
-                        seen.complete(e.toString());
-                    }
-                }, DEFAULTS.withWriteStall(limit).withTiming(timing));
-                client(server, "client with a limit of " + limit).play("", send("w"));
-                tap.awaitBegun(1);
-                timing.advance(Duration.ofDays(1000));
+                } catch (IOException e) {
+                    seen.complete(e.toString());
+                }
+            }, DEFAULTS.withWriteStall(limit).withTiming(timing));
+            client(server, "client with a limit of " + limit).play("", send("w"));
+            tap.awaitBegun(1);
+            for (var later : List.of(Duration.ofSeconds(5), Duration.ofDays(1000))) {
+                timing.advance(later);
                 if (!limit.isZero()) {
                     long looks = timing.looks.get();
                     client(server, "a client that leaves, upon which the watchdog looks").play("", close());
                     timing.awaitLooks(looks + 1);
                 }
-                tap.release(1);
-                var told = Await.value(seen, "that the write fails", "");
-                Check.that(told.contains("the network is down"), "the exception of the failed write, got " + told,
-                        "say «write stalled» only when cutStalled() has cut the connection");
-                Check.equal(0L, server.stats().stallClosed(), "stats().stallClosed()", "the limit has not passed");
             }
+            tap.release(1);
+            var told = Await.value(seen, "that the write fails", "");
+            Check.equal(0L, server.stats().stallClosed(), "stats().stallClosed() with a writeStall of " + limit
+                    + ", when nanoTime() was " + clock.toNanos() + " at the beginning of the write",
+                    "the limit has not passed: compare now - began >= limit; a sum of a time and a limit can overflow");
+            Check.that(told.contains("the network is down"), "the exception of the failed write, got " + told,
+                    "say «write stalled» only when cutStalled() has cut the connection");
         }
     }
 
@@ -1330,9 +1416,10 @@ class TcpServerTest {
         void a_connection_attempt_after_shutdown_is_refused() throws Exception {
             var server = serve(TcpServerTest::workUntilDraining, DEFAULTS);
             client(server, "client").play("", receive("at work\n"));
+            var address = server.localAddress();
             server.shutdown(LONG);
             Check.that(!server.isRunning(), "isRunning() to be false after shutdown(), got true", "stop listening first");
-            Check.fails(ConnectException.class, () -> connect(server).close(), "connecting after shutdown()",
+            Check.fails(ConnectException.class, () -> connect(address).close(), "connecting after shutdown()",
                     "stop listening first");
         }
 
@@ -1673,6 +1760,7 @@ class TcpServerTest {
         void when_shutdown_returns_its_sockets_are_closed_and_the_port_is_free() throws Exception {
             checkPortIsFree(() -> {
                 var server = serve(TcpServerTest::workUntilDraining, DEFAULTS);
+                var address = server.localAddress();
                 int before = LeakCheck.openSockets();
                 var clients = clients(server, 3);
                 for (var client : clients) {
@@ -1683,7 +1771,7 @@ class TcpServerTest {
                 Check.that(open <= clients.size() - 1, "shutdown() to close the listener and the sockets of 3 connections"
                         + " before it returns, got " + (open - clients.size() + 1) + " still open",
                         "a connection must be closed before it leaves, and all must have left");
-                return server.localAddress();
+                return address;
             });
         }
 
@@ -1722,9 +1810,12 @@ class TcpServerTest {
         return Peer.connect(server.localAddress(), name);
     }
 
-    /** A client of a line service that takes lines of 80 bytes. */
     private static Peer lineClient() throws IOException {
-        return client(serve(TcpServer.lineService(80), DEFAULTS), "client");
+        return lineClient(80);
+    }
+
+    private static Peer lineClient(int maxLine) throws IOException {
+        return client(serve(TcpServer.lineService(maxLine), DEFAULTS), "client of lineService(" + maxLine + ")");
     }
 
     private static List<Peer> clients(TcpServer server, int count) throws IOException {
@@ -1755,8 +1846,8 @@ class TcpServerTest {
         return greeted.join();
     }
 
-    private static Socket connect(TcpServer server) throws IOException {
-        return new Socket(server.localAddress().getAddress(), server.localAddress().getPort());
+    private static Socket connect(InetSocketAddress address) throws IOException {
+        return new Socket(address.getAddress(), address.getPort());
     }
 
     private static void awaitInactive(TcpServer server, String likely) throws InterruptedException {
@@ -1802,6 +1893,15 @@ class TcpServerTest {
     private static void greet(TcpServer.Connection connection) throws IOException {
         say(connection, "hello\n");
         connection.in().read();
+    }
+
+    /** Returns when its client has sent something or the connection has ended, and throws nothing. */
+    private static void stay(TcpServer.Connection connection) {
+        try {
+            connection.in().read();
+        } catch (IOException e) {
+            // The server has closed.
+        }
     }
 
     /** Never returns by itself. */
@@ -1853,6 +1953,11 @@ class TcpServerTest {
 
         void advance(Duration time) {
             timing.advance(time);
+        }
+
+        /** To where nanoTime() says so much: it starts below zero. */
+        void advanceTo(Duration time) {
+            timing.advance(time.minusNanos(timing.nanoTime()));
         }
 
         /** While all writers are blocked: until the watchdog has looked at each write of up to three, with this time. */

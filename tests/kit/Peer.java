@@ -2,9 +2,11 @@ package kit;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.net.ConnectException;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.SocketException;
+import java.net.SocketTimeoutException;
 
 /**
  * One end of a TCP connection that plays a script of actions and expectations, and puts each line of it into the
@@ -38,11 +40,20 @@ public final class Peer implements AutoCloseable {
         try {
             peer.socket.connect(address, Patience.millis());
         } catch (IOException e) {
-            throw History.fail("expected " + name + " to connect to " + shown(address) + "\ngot " + e,
-                    "nobody listens there, or the backlog is full");
+            throw History.fail("expected " + name + " to connect to " + shown(address) + "\ngot " + e, usualCause(e));
         }
         History.note(name + " connected to " + shown(address));
         return peer;
+    }
+
+    private static String usualCause(IOException failure) {
+        return switch (failure) {
+            case ConnectException refused -> "nobody listens there";
+            case SocketTimeoutException timeout -> "the backlog is full, because nobody accepts";
+            case SocketException reset when "Connection reset".equals(reset.getMessage()) ->
+                    "the other side has reset the connection at once: an abort, or a close with unread input";
+            default -> "";
+        };
     }
 
     /** The other end of a connection that a server of the test's own has accepted. */
