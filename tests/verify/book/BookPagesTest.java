@@ -184,6 +184,21 @@ class BookPagesTest {
     }
 
     @Test
+    void no_table_is_wider_than_the_text() throws Exception {
+        var found = new ArrayList<String>();
+        browser().looksLike(DESKTOP, 844, "light");
+        for (var page : RenderedBook.pages()) {
+            browser().open(page.toUri());
+            var wide = browser().evaluate("""
+                    [...document.querySelectorAll('.scroll')].filter(each => each.querySelector('table'))
+                        .filter(each => each.scrollWidth > each.clientWidth + 2).map(each => each.textContent)
+                    """);
+            wide.forEach(text -> found.add(page.getFileName() + ": " + text.asText().strip().lines().findFirst()));
+        }
+        assertEquals(List.of(), found, "shorten the code in its cells, which does not wrap");
+    }
+
+    @Test
     void on_paper_nothing_is_folded_up_or_cut_off() throws Exception {
         browser().looksLike(PAPER, 844, "print");
         for (var page : RenderedBook.pages()) {
