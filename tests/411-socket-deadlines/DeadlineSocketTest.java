@@ -16,6 +16,7 @@ import static kit.TestLifecycle.closeLater;
 
 import module java.base;
 
+import java.lang.management.ManagementFactory;
 import kit.Await;
 import kit.Check;
 import kit.FakeClock;
@@ -109,6 +110,9 @@ class DeadlineSocketTest {
                             + " thread that has read the clock 1 ns earlier");
                     expired(false, deadline, now + 3_600_000_000_000L, time
                             + " from now, in an hour");
+                    Check.equal(Long.MAX_VALUE / 2, deadline.remainingNanos(
+                            now), "what is left of " + time + " at once",
+                            "a longer time counts as Long.MAX_VALUE / 2 ns");
                 }
             }
         }
@@ -199,9 +203,15 @@ class DeadlineSocketTest {
         void an_expired_deadline_ends_a_read_even_if_bytes_are_there()
                 throws Exception {
             var pair = Pair.open();
-            // rejects: a deadline that is looked at only before waiting
-            pair.readDeadline(Duration.ZERO);
+            // rejects: a deadline that is looked at only before waiting, or
+            // only when the call begins
+            pair.readDeadline(Duration.ofHours(1));
+            var late = pair.reads(5);
+            pair.awaitWaiting(1);
+            History.note("1 h passes, which wakes nobody");
+            pair.clock.advance(Duration.ofHours(1));
             pair.peerSends("hello");
+            timesOut(late);
             for (int i = 0; i < 2; i++) {
                 var timeout = timesOut(pair.reads(5));
                 Check.that(String.valueOf(timeout.getMessage())
@@ -265,7 +275,7 @@ class DeadlineSocketTest {
     @Step(value = 3, title = "Write with a deadline")
     class Write_with_a_deadline {
 
-        private static final int MUCH = 8 * 1024 * 1024;
+        private static final int MUCH = 4 * 1024 * 1024;
         @Test
         void written_bytes_arrive_from_the_offset_in_order() throws Exception {
             var pair = Pair.small();
@@ -296,6 +306,8 @@ class DeadlineSocketTest {
         void a_write_to_a_peer_that_does_not_read_ends_at_its_deadline()
                 throws Exception {
             var pair = Pair.small();
+            // rejects: a count of all calls
+            written(pair.writes(new byte[5]));
             pair.writeDeadline(Duration.ofMillis(100));
             var write = pair.writes(new byte[MUCH]);
             pair.awaitWaiting(1);
@@ -303,7 +315,7 @@ class DeadlineSocketTest {
             pair.advance(Duration.ofNanos(1));
             var timeout = timesOut(write);
             pair.socket.close();
-            long drained = pair.drain();
+            long drained = pair.drain() - 5;
             Check.equal(drained, (long) timeout.bytesTransferred,
                     "bytesTransferred", "count what channel.write() has taken,"
                             + " in this call");
@@ -315,7 +327,9 @@ class DeadlineSocketTest {
         void a_peer_that_reads_slowly_does_not_extend_the_deadline()
                 throws Exception {
             var pair = Pair.small();
-            // rejects: the deadline computed again after each piece
+            // rejects: the deadline computed again after each piece; a deadline
+            // that is looked at only when the kernel takes nothing
+            checksEachPiece();
             pair.writeDeadline(Duration.ofMillis(100));
             var write = pair.writes(new byte[MUCH]);
             pair.awaitWaiting(1);
@@ -336,6 +350,10 @@ class DeadlineSocketTest {
             var pair = Pair.small();
             pair.writeDeadline(Duration.ZERO);
             var timeout = timesOut(pair.writes("lost".getBytes()));
+            Check.that(String.valueOf(timeout.getMessage()).contains("write"),
+                    "a message that contains \"write\", got "
+                            + timeout.getMessage(), "checkDeadline() is told"
+                            + " what the call was");
             Check.equal(0, timeout.bytesTransferred, "bytesTransferred",
                     "check the deadline before the first channel.write()");
             pair.socket.setWriteDeadline(DeadlineSocket.Deadline.NONE);
@@ -416,6 +434,22 @@ class DeadlineSocketTest {
                     DeadlineSocket.Deadline.after(Duration.ofMillis(40)));
             timesOut(real.writes(new byte[MUCH]));
             atLeast(Duration.ofMillis(40), start, "the write");
+        }
+
+        /** A write must end while the kernel would still take bytes. */
+        private void checksEachPiece() throws Exception {
+            History.note("a socket whose clock moves on by 1 ms whenever it is"
+                    + " read, and a write deadline 4 ms from now");
+            var clock = new AtomicLong();
+            var quick = Pair.open(() -> clock.addAndGet(1_000_000), 0);
+            quick.socket.setWriteDeadline(
+                    DeadlineSocketTest.after(Duration.ofMillis(4), 0));
+            int sent = timesOut(quick.writes(new byte[MUCH])).bytesTransferred;
+            Check.that(sent < 4 * 64 * 1024, "less than 4 pieces of 64 KiB to"
+                    + " be written before the deadline, got " + sent
+                    + " bytes", "check the deadline before each"
+                    + " channel.write(), also when the kernel took the piece"
+                    + " before; pass it no more than a piece()");
         }
 
         private void breakWriting(Pair pair) throws Exception {
@@ -701,6 +735,12 @@ class DeadlineSocketTest {
                         "the status", "let the exception of readHead() pass");
                 client.play("", end());
             }
+            // rejects: a 408 for whatever ends a head
+            site.connect("client").play("the connection ended in the middle of"
+                    + " a head: let the EOFException of readHead() pass",
+                    send("GET / HT"), halfClose(), gone());
+            Check.equal(0L, site.server.stats().timedOutHead(),
+                    "stats().timedOutHead()", "this was no timeout");
         }
 
         @Test
@@ -746,13 +786,14 @@ class DeadlineSocketTest {
 
         private void toldSlow(HttpPeer slow) throws IOException {
             var answer = slow.answer("the head has one deadline, headTimeout"
-                    + " after accept (later heads: after their first byte);"
-                    + " a timeout in readHead() is a HttpStatusException(408)");
+                    + " after accept (later heads: after their first byte), on"
+                    + " the clock of connection.now(); a timeout in readHead() is a HttpStatusException(408)");
             Check.equal(408, answer.status(), "the status", "a timeout in"
                     + " readHead() is a 408");
             Check.equal(Optional.of("close"), answer.field("Connection"),
                     "the field Connection", "throw a HttpStatusException");
-            slow.play("the connection is closed after a 408", end());
+            slow.play("the connection is closed after a 408: lingeringClose()"
+                    + " begins with shutdownOutput()", end());
         }
 
         private void answered(HttpPeer client, String target)
@@ -771,7 +812,7 @@ class DeadlineSocketTest {
             further = true)
     class Move_the_deadline_of_a_blocked_read {
 
-        private static final int MUCH = 8 * 1024 * 1024;
+        private static final int MUCH = 4 * 1024 * 1024;
         @Test
         void a_deadline_in_the_past_ends_a_blocked_read() throws Exception {
             var pair = Pair.small();
@@ -797,9 +838,7 @@ class DeadlineSocketTest {
             var pair = Pair.small();
             pair.readDeadline(Duration.ofSeconds(60));
             var read = blockedRead(pair);
-            long before = pair.poller.waits();
             pair.readDeadline(Duration.ofSeconds(10));
-            pair.awaitWaits(before + 1);
             pair.tick(Duration.ofNanos(9_999_999_999L));
             pair.advance(Duration.ofNanos(1));
             timesOut(read);
@@ -814,9 +853,7 @@ class DeadlineSocketTest {
                     DeadlineSocket.Deadline.NONE)) {
                 pair.readDeadline(Duration.ofSeconds(10));
                 var read = blockedRead(pair);
-                long before = pair.poller.waits();
                 pair.socket.setReadDeadline(farther);
-                pair.awaitWaits(before + 1);
                 pair.tick(Duration.ofSeconds(10));
                 pair.peerSends("h");
                 brings("h", read);
@@ -909,6 +946,10 @@ class DeadlineSocketTest {
             var write = blockedWrite(pair);
             write.thread().interrupt();
             var failure = interrupted(write);
+            Check.fails(IOException.class, pair.socket::shutdownOutput,
+                    "shutdownOutput() after an interrupted write that has sent"
+                            + " a part", "set isBroken whatever has ended the"
+                            + " write");
             pair.socket.close();
             Check.equal(pair.drain(), (long) failure.bytesTransferred,
                     "bytesTransferred", "set it for every"
@@ -1032,24 +1073,42 @@ class DeadlineSocketTest {
 
         @Test
         void a_body_of_one_byte_a_minute_is_cut() throws Exception {
+            // rejects: an array of the announced length
+            long before = allocated();
+            for (int i = 0; i < 16; i++) {
+                post(1024 * 1024);
+            }
+            long taken = allocated() - before;
+            Check.that(taken < 8 * 1024 * 1024, "less than 8 MiB of memory to"
+                    + " be allocated while 16 clients announce bodies of 1 MiB"
+                    + " and send nothing, got " + taken + " bytes", "let the"
+                    + " array grow with what has come");
             var slow = post(10_000);
             site.tick(Duration.ofNanos(4_999_999_999L));
             site.sends(slow, "b");
             site.advance(Duration.ofMinutes(1));
-            cutBody(slow);
+            cutBody(slow, 17);
+        }
+
+        /** By all threads so far; always 0 where the JVM does not count. */
+        private static long allocated() {
+            return ManagementFactory.getThreadMXBean()
+                    instanceof com.sun.management.ThreadMXBean threads
+                    ? threads.getTotalThreadAllocatedBytes() : 0;
         }
 
         @Test
         void a_body_of_600_bytes_a_second_takes_as_long_as_it_likes()
                 throws Exception {
-            // rejects: a fixed time for the body; a grace that is only once
-            var honest = post(24_000);
-            for (int second = 0; second < 39; second++) {
-                site.sends(honest, "b".repeat(600));
-                site.tick(Duration.ofSeconds(1));
+            // rejects: a fixed time for the body; a grace that is only once;
+            // the time of CREDIT counted from the start
+            var honest = post(240_000);
+            for (int i = 0; i < 39; i++) {
+                site.sends(honest, "b".repeat(6_000));
+                site.tick(Duration.ofSeconds(10));
             }
-            honest.play("", send("b".repeat(600)));
-            Check.equal(site.echo("/", "b".repeat(24_000)), honest.answer("a"
+            honest.play("", send("b".repeat(6_000)));
+            Check.equal(site.echo("/", "b".repeat(240_000)), honest.answer("a"
                     + " body above minRate is read to its end").body(),
                     "the body", "keep all that has come");
         }
@@ -1207,12 +1266,17 @@ class DeadlineSocketTest {
             return client;
         }
 
-        private void cutBody(HttpPeer client) throws IOException {
+        private void cutBody(HttpPeer client) throws Exception {
+            cutBody(client, 1);
+        }
+
+        private void cutBody(HttpPeer client, long clients) throws Exception {
             Check.equal(408, client.answer(BODY).status(),
                     "the status", "a body below minRate is a 408");
             client.play("", end());
-            Check.equal(1L, site.server.stats().timedOutBody(),
-                    "stats().timedOutBody()", "count in timedOutBody");
+            Await.until(() -> site.server.stats().timedOutBody() == clients,
+                    "stats().timedOutBody() = " + clients + ", got "
+                            + site.server.stats(), "count in timedOutBody");
         }
 
         /** Lets time pass so many times at most, until something happens. */
@@ -1526,7 +1590,8 @@ class DeadlineSocketTest {
             Await.until(() -> waiting() == threads, "that " + threads
                     + " thread(s) wait in awaitReady(), got "
                     + poller().waiting(), "call awaitReady() whenever the"
-                    + " channel has moved no byte");
+                    + " channel has moved no byte; check deadlines on the clock"
+                    + " of poller.now(), not on another one");
         }
 
         /** A call that has met a TODO will never wait. */
@@ -1543,9 +1608,10 @@ class DeadlineSocketTest {
 
         void awaitWaits(long count) throws InterruptedException {
             Await.until(() -> poller().waits() >= count, "that a thread waits"
-                    + " in awaitReady() again", "whoever is woken looks at the"
-                    + " deadline and the channel, and if neither has anything"
-                    + " for it, waits again");
+                    + " in awaitReady() again", "a deadline that passes too"
+                    + " early ends the wait: from which instant does it count,"
+                    + " and on which clock? else a thread that is woken looks"
+                    + " at the deadline and the channel, and waits again");
         }
 
         /** Lets time pass, and wakes all that wait. */
@@ -1564,9 +1630,9 @@ class DeadlineSocketTest {
             advance(time);
             Await.until(() -> poller().waits() >= before + threads
                     && waiting() == threads, "that " + threads
-                    + " thread(s) still wait: no deadline has passed",
+                    + " thread(s) still wait, because no deadline has passed yet",
                     "a deadline ended a call too early (from which instant does"
-                            + " it count?), or the thread does not wait with"
+                            + " it count, and on which clock?), or the thread does not wait with"
                             + " awaitReady()");
         }
     }
