@@ -1577,8 +1577,9 @@ class ThrottleTest {
                 exchange(relay, 0);
                 elapsed(clock, 5_000, 1000, 1000, "a download of 10 kB that"
                         + " began after setRates(1000, 2^33), with a burst of 5"
-                        + " kB", "setRates() sets this.rate, and limit() gives this.rate,"
-                                + " not options.rate(), to its bucket");
+                        + " kB", "setRates() sets this.rate, and limit() gives"
+                                + " this.rate, not options.rate(), to its"
+                                + " bucket");
             }
         }
 
