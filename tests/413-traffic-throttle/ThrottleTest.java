@@ -680,9 +680,10 @@ class ThrottleTest {
             }
             Check.equal(Duration.ZERO, clock.elapsed(), "the time that 50 reads"
                     + " of one byte took, with 100 tokens", "nothing waits"
-                    + " while there are tokens; if step 5 is written, begin"
-                    + " latest at timing.nanoTime(), because instants may be"
-                    + " negative");
+                    + " while there are tokens: owe the count that the read"
+                    + " returned, not its length; and if step 5 is written,"
+                    + " begin latest at timing.nanoTime(), because instants may"
+                    + " be negative");
             available(51, bucket, "with a burst of 100, after 50 reads of one"
                     + " byte each, of which the last is not paid yet",
                     "owe the count that the read returned, not its length");
