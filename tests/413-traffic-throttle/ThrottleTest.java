@@ -1435,6 +1435,7 @@ class ThrottleTest {
                             + " timing of the options");
                 }
                 exchange(relay, 10_000);
+                awaitEnd(relay);
                 long millis = clock.elapsed().toMillis() - 15_000;
                 Check.that(millis >= 5_000 && millis <= 10_100, "10 kB in each"
                         + " direction of a connection to take 5 s if they"
@@ -1558,6 +1559,7 @@ class ThrottleTest {
                             .withTiming(clock))) {
                 relay.setRates(MAX_RATE, 2000);
                 exchange(relay, 10_000);
+                awaitEnd(relay);
                 long millis = clock.elapsed().toMillis();
                 Check.that(millis >= 4_500 && millis <= 9_100, "10 kB in each"
                         + " direction, after setRates(2^33, 2000), to take 4.5"
@@ -1601,6 +1603,13 @@ class ThrottleTest {
                 Await.until(() -> client.outcome().isDone(), "the download to"
                         + " end when the relay is shut down", likely);
             }
+        }
+
+        /** The client has read all; the upload may still wait for tokens. */
+        private static void awaitEnd(Throttle.Relay relay) {
+            Await.until(() -> relay.stats().connections() == 0, "the connection"
+                    + " of the relay to end after both half-closes",
+                    "leave the given part of the relay as it is");
         }
 
         private static Throttle.Relay relay(Server server,
