@@ -1416,7 +1416,7 @@ class ThrottleTest {
 
         @Test
         void the_relay_limits_each_connection_by_a_bucket_of_its_own()
-                throws IOException {
+                throws InterruptedException, IOException {
             // rejects: one bucket for all connections, or for both
             // directions; another rate or burst
             var clock = Clock.jumping();
@@ -1550,7 +1550,7 @@ class ThrottleTest {
 
         @Test
         void setRates_changes_the_global_rate_in_both_directions()
-                throws IOException {
+                throws InterruptedException, IOException {
             // rejects: one of the two global buckets; the two rates swapped
             var clock = Clock.jumping();
             try (var server = new Server(10_000);
@@ -1606,7 +1606,8 @@ class ThrottleTest {
         }
 
         /** The client has read all; the upload may still wait for tokens. */
-        private static void awaitEnd(Throttle.Relay relay) {
+        private static void awaitEnd(Throttle.Relay relay)
+                throws InterruptedException {
             Await.until(() -> relay.stats().connections() == 0, "the connection"
                     + " of the relay to end after both half-closes",
                     "leave the given part of the relay as it is");
