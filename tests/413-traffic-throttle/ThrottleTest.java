@@ -1485,7 +1485,8 @@ class ThrottleTest {
         }
 
         @Test
-        void HTTP_through_the_relay_takes_its_time() throws IOException {
+        void HTTP_through_the_relay_takes_its_time()
+                throws InterruptedException, IOException {
             // the JDK's server and client
             var body = random(10_000);
             var http = HttpServer.create(new InetSocketAddress(HERE, 0), 0);
@@ -1510,6 +1511,7 @@ class ThrottleTest {
                         + " relay", "leave the given part of the relay as it"
                         + " is");
             }
+            awaitEnd(relay);   // the last quantum is paid after it is read
             Check.that(clock.elapsed().toMillis() >= 5_000, "an HTTP response"
                     + " with a body of 10 kB to take 5 s or more at 1 kB/s"
                     + " with a burst of 5 kB, got " + clock.elapsed()
