@@ -9,7 +9,7 @@ import module java.base;
  *
  * <p>The one idea: compute each wait from the clock, and carry the debt. A
  * bucket gains tokens at its rate, up to its burst, and each byte costs one. A
- * transfer that finds too few tokens takes them all the same and waits until
+ * transfer that finds too few tokens takes them anyway and waits until
  * the instant at which the debt is paid. If a sleep lasts too long, more tokens
  * have accrued meanwhile, and the next wait is shorter: the error does not add
  * up.

@@ -47,15 +47,27 @@ class ThrottleTest {
 
         @Test
         void an_empty_bucket_gains_tokens_at_its_rate() {
-            // rejects: time counted from zero; milliseconds; bits
+            // rejects: time counted from zero; milliseconds; bits;
+            // now <= refilled
+            gainsTokens(Clock.byHand(), "", "refill() adds elapsed nanoseconds"
+                    + " * rate / 10^9, and sets refilled to the present"
+                    + " instant");
             var clock = Clock.byHand();
+            clock.startAt(Long.MAX_VALUE - 700_000_000);
+            gainsTokens(clock, ", when nanoTime() overflows after 700 ms",
+                    "compare elapsed with 0; now and refilled themselves must"
+                            + " not be compared, because nanoTime() may"
+                            + " overflow");
+        }
+
+        private static void gainsTokens(Clock clock, String when,
+                String likely) {
             var bucket = emptied(10, 100, clock);
             for (int tokens = 5; tokens <= 20; tokens += 5) {
                 clock.advance(Duration.ofMillis(500));
                 available(tokens, bucket, "a bucket with a rate of 10 a second,"
-                        + " " + tokens * 100 + " ms after it was emptied",
-                        "refill() adds elapsed nanoseconds * rate / 10^9, and"
-                                + " sets refilled to the present instant");
+                        + " " + tokens * 100 + " ms after it was emptied"
+                        + when, likely);
             }
         }
 
@@ -132,8 +144,10 @@ class ThrottleTest {
             clock.advance(Duration.ofNanos(199_999_990));
             available(1_000_000_000, fast, "200 ms at 5,000,000,000 a second",
                     likely);
-            available(1_717_986_918, fastest, "200 ms at 2^33 a second",
-                    likely);
+            available(1_717_986_918, fastest, "200 ms at 2^33 a second, after a"
+                    + " refill at 10 ns", "set refilled to the present instant,"
+                    + " and keep what is left over in remainder, as a fraction"
+                    + " of a token: whole nanoseconds are not exact enough");
             clock.advance(Duration.ofNanos(799_999_999));
             available(0, slow, "a nanosecond less than a second at 1 a second",
                     "there is no whole token yet");
@@ -308,7 +322,7 @@ class ThrottleTest {
 
         @Test
         void the_instant_is_the_earliest_at_which_the_debt_is_paid() {
-            // rejects: rounding down; no remainder; whole milliseconds
+            // rejects: rounding down; no remainder; whole milliseconds; double
             for (long rate : new long[] {1, 3, 7, 999, 1_000_003,
                     5_000_000_000L, MAX_RATE}) {
                 var clock = Clock.byHand();
@@ -316,6 +330,9 @@ class ThrottleTest {
                 exact(Math.ceilDiv(700 * 1_000_000_000L, rate),
                         bucket.reserve(700), clock,
                         "reserve(700) on an empty bucket at " + rate);
+                exact(Math.ceilDiv(MOST * 1_000_000_000L, rate),
+                        emptied(rate, MOST, clock).reserve(MOST), clock,
+                        "reserve(2^31 - 1) on an empty bucket at " + rate);
             }
             var clock = Clock.byHand();
             var bucket = emptied(3, 10, clock);
@@ -330,8 +347,10 @@ class ThrottleTest {
             Check.that(wait >= expected && wait <= expected + 1, what + " a"
                     + " second to return the instant in " + expected + " ns,"
                     + " got " + wait + " ns", wait < expected
-                    ? "the tokens have not all accrued by then: round up"
-                    : "divide debt * 10^9 - remainder by the rate, in long");
+                    ? "the tokens have not all accrued by then: round up, and"
+                            + " compute in long, because double is not exact"
+                    : "divide debt * 10^9 - remainder by the rate, in long;"
+                            + " double is not exact");
         }
 
         @Test
@@ -367,21 +386,30 @@ class ThrottleTest {
         @Test
         void acquire_returns_when_the_tokens_are_there_and_not_earlier()
                 throws InterruptedException {
-            // rejects: no wait; a wait in whole milliseconds
+            // rejects: no wait; a wait in whole milliseconds; instant <= now
+            returnsInTime(Clock.byHand(), "", "sleep until the instant that"
+                    + " reserve() has returned");
             var clock = Clock.byHand();
+            clock.startAt(Long.MAX_VALUE - 200_000_000);
+            returnsInTime(clock, ", when nanoTime() overflows after 200 ms",
+                    "compare instants by their difference, a - b > 0, or leave"
+                            + " that to sleepUntil()");
+        }
+
+        private static void returnsInTime(Clock clock, String when,
+                String likely) throws InterruptedException {
             var bucket = emptied(100, 100, clock);
             var call = taking(bucket, 50);
-            var likely = "sleep until the instant that reserve() has returned";
             clock.settle(call);
-            waits(call, "acquire(50) on an empty bucket", likely);
+            waits(call, "acquire(50) on an empty bucket" + when, likely);
             clock.advance(Duration.ofNanos(499_999_999));
             clock.settle(call);
             waits(call, "acquire(50) at 100 a second, 1 ns before half a second"
-                    + " is over", likely);
+                    + " is over" + when, likely);
             clock.advance(Duration.ofNanos(1));
             clock.settle(call);
             returns(call, "acquire(50) at 100 a second to return after half a"
-                    + " second", likely);
+                    + " second" + when, likely);
             available(0, bucket, "after acquire(50) and half a second",
                     "take the tokens once");
         }
@@ -632,19 +660,30 @@ class ThrottleTest {
         @Test
         void the_next_read_pays_for_the_bytes_that_were_really_read()
                 throws IOException {
-            // rejects: payment for the length of the array
-            var bucket = new Throttle.Bucket(100, 100, Clock.jumping());
-            var in = Throttle.read(new ByteArrayInputStream(new byte[50]) {
+            // rejects: payment for the length of the array; readNBytes
+            var clock = Clock.jumping();
+            var bucket = new Throttle.Bucket(100, 100, clock);
+            var one = new FilterInputStream(
+                    new ByteArrayInputStream(new byte[50])) {
                 @Override
-                public int read(byte[] into, int offset, int length) {
+                public int read(byte[] into, int offset, int length)
+                        throws IOException {
                     return super.read(into, offset, Math.min(length, 1));
                 }
-            }, Throttle.Limit.of(bucket));
+            };
+            var in = Throttle.read(one, Throttle.Limit.of(bucket));
             for (int i = 1; i <= 50; i++) {
                 Check.equal(1, in.read(new byte[80]), "read(byte[80]) of a"
-                        + " stream that returns 1 byte at a time",
-                        "return the count of the stream below");
+                        + " stream that returns 1 byte at a time", "read once,"
+                        + " by read(bytes, offset, most) of the stream below,"
+                        + " and return its count; do not wait for more");
             }
+            Check.equal(Duration.ZERO, clock.elapsed(), "the time that 50 reads"
+                    + " of one byte took, with 100 tokens", "nothing waits"
+                    + " while there are tokens: owe the count that the read"
+                    + " returned, not its length; and if step 5 is written,"
+                    + " begin latest at timing.nanoTime(), because instants may"
+                    + " be negative");
             available(51, bucket, "with a burst of 100, after 50 reads of one"
                     + " byte each, of which the last is not paid yet",
                     "owe the count that the read returned, not its length");
@@ -1056,7 +1095,7 @@ class ThrottleTest {
             Check.equal(-1, Await.value(end.outcome(), "the peer to read the"
                     + " end of stream", "close the socket"), "what the peer"
                     + " reads after close()", "close the socket");
-            pair.ours.close();
+            pair.close();
         }
 
         @Test
@@ -1128,7 +1167,8 @@ class ThrottleTest {
         @Test
         void a_wait_for_one_bucket_takes_the_tokens_of_the_others_once()
                 throws Exception {
-            // rejects: a bucket that pays again at each attempt, or never
+            // rejects: a bucket that pays again at each attempt, or never;
+            // attempts without a reservation
             var clock = Clock.byHand();
             var empty = emptied(100, 100, clock);
             var full = new Throttle.Bucket(1, 100, clock);
@@ -1137,6 +1177,12 @@ class ThrottleTest {
             var call = PendingCall.start(ending(
                     () -> out.write(new byte[60])));
             clock.settle(call);
+            var likely = "reserve in every bucket before the sleep: what is not"
+                    + " reserved, another connection may take";
+            available(-60, empty, "the first, empty bucket, while 60 bytes wait"
+                    + " for it", likely);
+            available(40, full, "the second bucket, of 100 tokens, while 60"
+                    + " bytes wait for the first", likely);
             clock.advance(Duration.ofMillis(600));
             clock.settle(call);
             returns(call, "60 bytes at 100 a second after 600 ms", "sleep until"
@@ -1370,8 +1416,9 @@ class ThrottleTest {
 
         @Test
         void the_relay_limits_each_connection_by_a_bucket_of_its_own()
-                throws IOException {
-            // rejects: one bucket for all connections; another rate or burst
+                throws InterruptedException, IOException {
+            // rejects: one bucket for all connections, or for both
+            // directions; another rate or burst
             var clock = Clock.jumping();
             try (var server = new Server(10_000);
                     var relay = relay(server, Throttle.Options.defaults()
@@ -1387,6 +1434,15 @@ class ThrottleTest {
                             + " bucket, with this.rate, and the burst and the"
                             + " timing of the options");
                 }
+                exchange(relay, 10_000);
+                awaitEnd(relay);
+                long millis = clock.elapsed().toMillis() - 15_000;
+                Check.that(millis >= 5_000 && millis <= 10_100, "10 kB in each"
+                        + " direction of a connection to take 5 s if they"
+                        + " overlap and 10 s if not, got " + millis + " ms",
+                        "the directions share no bucket: limit() is called"
+                                + " once for each, and makes a new bucket each"
+                                + " time");
             }
         }
 
@@ -1429,7 +1485,8 @@ class ThrottleTest {
         }
 
         @Test
-        void HTTP_through_the_relay_takes_its_time() throws IOException {
+        void HTTP_through_the_relay_takes_its_time()
+                throws InterruptedException, IOException {
             // the JDK's server and client
             var body = random(10_000);
             var http = HttpServer.create(new InetSocketAddress(HERE, 0), 0);
@@ -1454,6 +1511,7 @@ class ThrottleTest {
                         + " relay", "leave the given part of the relay as it"
                         + " is");
             }
+            awaitEnd(relay);   // the last quantum is paid after it is read
             Check.that(clock.elapsed().toMillis() >= 5_000, "an HTTP response"
                     + " with a body of 10 kB to take 5 s or more at 1 kB/s"
                     + " with a burst of 5 kB, got " + clock.elapsed()
@@ -1494,7 +1552,7 @@ class ThrottleTest {
 
         @Test
         void setRates_changes_the_global_rate_in_both_directions()
-                throws IOException {
+                throws InterruptedException, IOException {
             // rejects: one of the two global buckets; the two rates swapped
             var clock = Clock.jumping();
             try (var server = new Server(10_000);
@@ -1503,6 +1561,7 @@ class ThrottleTest {
                             .withTiming(clock))) {
                 relay.setRates(MAX_RATE, 2000);
                 exchange(relay, 10_000);
+                awaitEnd(relay);
                 long millis = clock.elapsed().toMillis();
                 Check.that(millis >= 4_500 && millis <= 9_100, "10 kB in each"
                         + " direction, after setRates(2^33, 2000), to take 4.5"
@@ -1523,7 +1582,9 @@ class ThrottleTest {
                 exchange(relay, 0);
                 elapsed(clock, 5_000, 1000, 1000, "a download of 10 kB that"
                         + " began after setRates(1000, 2^33), with a burst of 5"
-                        + " kB", "set this.rate, which limit() uses");
+                        + " kB", "setRates() sets this.rate, and limit() gives"
+                                + " this.rate, not options.rate(), to its"
+                                + " bucket");
             }
         }
 
@@ -1544,6 +1605,14 @@ class ThrottleTest {
                 Await.until(() -> client.outcome().isDone(), "the download to"
                         + " end when the relay is shut down", likely);
             }
+        }
+
+        /** The client has read all; the upload may still wait for tokens. */
+        private static void awaitEnd(Throttle.Relay relay)
+                throws InterruptedException {
+            Await.until(() -> relay.stats().connections() == 0, "the connection"
+                    + " of the relay to end after both half-closes",
+                    "leave the given part of the relay as it is");
         }
 
         private static Throttle.Relay relay(Server server,
@@ -1827,9 +1896,17 @@ class ThrottleTest {
             }
         }
 
+        /** Again, perhaps, and after a half-close. */
         @Override
         public void close() throws IOException {
-            ours.close();
+            try {
+                ours.close();
+            } catch (IOException e) {
+                throw History.fail("expected close() to throw nothing, also"
+                        + " after shutdownOutput() and after close(), got " + e,
+                        "close() closes the gate and the socket, and does"
+                                + " nothing else");
+            }
             peer.close();
         }
     }

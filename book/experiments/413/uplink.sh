@@ -1,5 +1,5 @@
 #!/bin/sh
-# A clinic's uplink of 8 Mbit/s with a buffer of 500 kB, made of two network
+# A clinic's uplink of 8 Mbit/s with a buffer of 500 KiB, made of two network
 # namespaces: a backup goes up, and a ping shows what a telephone call gets.
 # With an argument, the backup goes through lab 413's relay at that rate.
 # Linux, as root; needs iproute2, iperf3 and busybox.
