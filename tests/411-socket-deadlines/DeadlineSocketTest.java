@@ -663,6 +663,11 @@ class DeadlineSocketTest {
             site.sends(slow, "G");
             site.advance(Duration.ofSeconds(5));
             slow.answer("a head that has begun is answered with 408");
+            // a reset is sure to be seen only if the socket is closed before
+            Await.until(() -> site.waiting() == 1
+                    || site.server.stats().active() == 0, "that the server"
+                    + " reads what still comes", "call awaitReady() whenever"
+                    + " the channel has moved no byte");
             slow.play("read what still comes before the socket is closed: a"
                     + " close with unread input is a reset",
                     sendJunk(300_000), end());
@@ -1595,7 +1600,7 @@ class DeadlineSocketTest {
         }
 
         /** A call that has met a TODO will never wait. */
-        private int waiting() {
+        int waiting() {
             for (var call : calls()) {
                 if (call.outcome().isCompletedExceptionally()
                         && call.outcome().exceptionNow()
