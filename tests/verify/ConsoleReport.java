@@ -3,6 +3,7 @@ package verify;
 import module java.base;
 
 import grader.runner.FailureText;
+import grader.workbook.Workbook;
 import org.junit.platform.engine.TestExecutionResult;
 import org.junit.platform.engine.TestExecutionResult.Status;
 import org.junit.platform.launcher.TestExecutionListener;
@@ -45,7 +46,7 @@ public final class ConsoleReport implements TestExecutionListener, AutoCloseable
     }
 
     private void skip(TestIdentifier test, String reason) {
-        if (Selection.requiresAll()) {
+        if (Workbook.requiresAll()) {
             failures.add(place(test));
             System.out.printf("  FAILED   %s: skipped, though WORKBOOK_REQUIRE=all (%s)%n", place(test), reason);
         } else {

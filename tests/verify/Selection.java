@@ -34,9 +34,4 @@ public final class Selection {
     public static int repeat() {
         return repeat;
     }
-
-    /** CI, or a maintainer, asks for everything: then nothing may be left out. */
-    public static boolean requiresAll() {
-        return "all".equals(System.getenv("WORKBOOK_REQUIRE"));
-    }
 }

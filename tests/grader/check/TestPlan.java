@@ -41,6 +41,11 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
         return List.of(folder.resolve("kit"), folder.resolve("classes"), tested);
     }
 
+    /** The ids of the tests that have a condition. */
+    List<String> conditional() {
+        return tests.stream().filter(Expected::mayBeSkipped).map(Expected::id).toList();
+    }
+
     /** The skeleton, compiled. */
     Path pristine() {
         return folder.resolve("pristine");
@@ -181,11 +186,8 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
             try (var runner = RunnerProcess.start(List.of())) {
                 runner.load(libraries, classes);
                 runner.order("plan", lab.testClass());
-                for (var record = runner.next(); !record.equals(List.of("planned")); record = runner.next()) {
-                    if (record.isEmpty() || record.getFirst().equals("crash")) {
-                        throw new CannotCheck("the tests of lab " + lab.number() + " could not be listed: "
-                                + (record.isEmpty() ? runner.whyEnded() : record.get(1)));
-                    }
+                var trouble = "the tests of lab " + lab.number() + " could not be listed";
+                for (var record : runner.nextUntil("planned", trouble)) {
                     steps.add(String.join("\t", "step", record.get(2), record.get(3), record.get(4)));
                     var title = record.get(6).replace('_', ' ');
                     tests.add(String.join("\t", "test", record.get(1), record.get(2), title, record.get(5)));

@@ -4,7 +4,7 @@ import static org.junit.platform.engine.discovery.DiscoverySelectors.selectClass
 
 import module java.base;
 
-import java.lang.annotation.Annotation;
+import grader.workbook.Workbook;
 import org.junit.jupiter.engine.JupiterTestEngine;
 import org.junit.platform.engine.CancellationToken;
 import org.junit.platform.engine.DiscoverySelector;
@@ -25,7 +25,7 @@ import org.junit.platform.launcher.core.LauncherFactory;
  * The child JVM: takes orders on standard input, runs tests, and writes sealed records into the socket that its
  * argument names. The first line is the key. Then come, as often as the grader likes,
  * <pre>
- *   rehearse LIBRARIES CLASSES CLASS                    warms up for the tests of a class, tells which are disabled
+ *   rehearse LIBRARIES CLASSES CLASS ID…                warms up for the tests of a class, tells which are disabled
  *   load LIBRARIES CLASSES                              a class path of its own for what follows
  *   plan CLASS                                          lists the tests of a class
  *   step CLASS FILE PATIENCE TIMEOUT FIRST ID…          runs tests
@@ -63,7 +63,11 @@ public final class RunnerMain {
         launcher.execute(request(List.of(selectClass(WarmUp.class)), "10"), new TestExecutionListener() {});
         for (var order = line().split("\t", -1); !order[0].isEmpty(); order = line().split("\t", -1)) {
             switch (order[0]) {
-                case "rehearse" -> rehearse(order[1], order[2], order[3]);
+                case "rehearse" -> {
+                    load(order[1], order[2]);
+                    warmUp(order[3]);
+                    tellDisabled(List.of(order).subList(4, order.length));
+                }
                 case "load" -> load(order[1], order[2]);
                 case "plan" -> plan(order[1]);
                 case "step" -> {
@@ -96,19 +100,20 @@ public final class RunnerMain {
      * With the pristine skeleton in the place of the learner's classes. The libraries stay loaded; kit and tests are
      * loaded again for the check itself. What goes wrong here, the tests will meet; CI is told at once.
      */
-    private void rehearse(String libraries, String classes, String testClass)
-            throws IOException, ClassNotFoundException {
-        load(libraries, classes);
+    private void warmUp(String testClass) {
         try {
             ((Runnable) classPath.load(testClass + "$WarmUp").getDeclaredConstructor().newInstance()).run();
         } catch (ClassNotFoundException e) {
             // Few test classes have one.
         } catch (ReflectiveOperationException | RuntimeException | LinkageError e) {
-            if ("all".equals(System.getenv("WORKBOOK_REQUIRE"))) {
+            if (Workbook.requiresAll()) {
                 throw new IllegalStateException(testClass + ".WarmUp: " + e, e);
             }
         }
-        for (var test : tests(testClass)) {
+    }
+
+    private void tellDisabled(List<String> ids) {
+        for (var test : tests(ids.stream().map(DiscoverySelectors::selectUniqueId).toList())) {
             try {
                 if (!Conditions.hold((MethodSource) test.getSource().orElseThrow())) {
                     send("disabled", test.getUniqueId());
@@ -121,7 +126,7 @@ public final class RunnerMain {
     }
 
     private void plan(String testClass) throws ClassNotFoundException {
-        for (var test : tests(testClass)) {
+        for (var test : tests(List.of(selectClass(classPath.load(testClass))))) {
             var source = (MethodSource) test.getSource().orElseThrow();
             var type = source.getJavaClass();
             send("test", test.getUniqueId(), step(type, "value"), step(type, "title"), step(type, "further"),
@@ -130,9 +135,12 @@ public final class RunnerMain {
         send("planned");
     }
 
-    private List<TestIdentifier> tests(String testClass) throws ClassNotFoundException {
+    private List<TestIdentifier> tests(List<? extends DiscoverySelector> selectors) {
         var found = new ArrayList<TestIdentifier>();
-        var plan = launcher.discover(request(List.of(selectClass(classPath.load(testClass))), "10"));
+        if (selectors.isEmpty()) {
+            return found;
+        }
+        var plan = launcher.discover(request(selectors, "10"));
         plan.accept(new TestPlan.Visitor() {
             @Override
             public void visit(TestIdentifier test) {

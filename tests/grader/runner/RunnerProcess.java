@@ -22,7 +22,8 @@ public final class RunnerProcess implements AutoCloseable {
     private final ScheduledThreadPoolExecutor clock =
             new ScheduledThreadPoolExecutor(1, Thread.ofPlatform().daemon().factory());
     private Optional<InputStream> in = Optional.empty();
-    private Optional<Set<String>> disabled = Optional.empty();
+    private List<Path> rehearsed = List.of();
+    private Optional<Set<String>> disabled = Optional.empty();   // of the last rehearsal, once it was asked for
     private Optional<Future<?>> limit = Optional.empty();
     private volatile String ended = "";
 
@@ -88,27 +89,31 @@ public final class RunnerProcess implements AutoCloseable {
     }
 
     /**
-     * Gets ready for the tests of a class, before there is anything to test.
+     * Gets ready for the tests of a class, before there is anything to test. It does not get ready twice.
      *
-     * @param classes kit, tests and the pristine skeleton
+     * @param classes     kit, tests and the pristine skeleton
+     * @param conditional the ids of the tests that have a condition
      */
-    public void rehearse(List<Path> libraries, List<Path> classes, String testClass) {
-        order("rehearse", joined(libraries), joined(classes), testClass);
+    public void rehearse(List<Path> libraries, List<Path> classes, String testClass, List<String> conditional)
+            throws IOException {
+        if (classes.equals(rehearsed)) {
+            return;
+        }
+        if (!rehearsed.isEmpty()) {
+            disabled();   // what it tells of the other tests must not be taken for records of these
+        }
+        rehearsed = classes;
         disabled = Optional.empty();
+        var order = new ArrayList<>(List.of("rehearse", joined(libraries), joined(classes), testClass));
+        order.addAll(conditional);
+        order(order.toArray(String[]::new));
     }
 
     /** The ids of the tests that their conditions disable on this machine: to be asked after {@link #rehearse}. */
     public Set<String> disabled() throws IOException {
         if (disabled.isEmpty()) {
-            var ids = new HashSet<String>();
-            for (var record = next(); !record.equals(List.of("rehearsed")); record = next()) {
-                if (record.isEmpty() || record.getFirst().equals("crash")) {
-                    throw new CannotCheck("the tests could not be loaded: "
-                            + (record.isEmpty() ? whyEnded() : record.get(1)));
-                }
-                ids.add(record.get(1));
-            }
-            disabled = Optional.of(ids);
+            disabled = Optional.of(Set.copyOf(nextUntil("rehearsed", "the tests could not be loaded").stream()
+                    .map(List::getLast).toList()));
         }
         return disabled.get();
     }
@@ -145,6 +150,22 @@ public final class RunnerProcess implements AutoCloseable {
             end("it wrote into the runner's own connection to the grader");
         }
         return fields;
+    }
+
+    /**
+     * The records before the one that says {@code end}, of a runner in which no code of a learner's runs yet.
+     *
+     * @throws CannotCheck if it ends before: {@code trouble}, and why
+     */
+    public List<List<String>> nextUntil(String end, String trouble) throws IOException {
+        var records = new ArrayList<List<String>>();
+        for (var record = next(); !record.equals(List.of(end)); record = next()) {
+            if (record.isEmpty() || record.getFirst().equals("crash")) {
+                throw new CannotCheck(trouble + ": " + (record.isEmpty() ? whyEnded() : record.getLast()));
+            }
+            records.add(record);
+        }
+        return records;
     }
 
     private Optional<String> line() throws IOException {

@@ -8,6 +8,7 @@ import module java.base;
 
 import grader.maintain.Transcript;
 import grader.workbook.Folders;
+import grader.workbook.Workbook;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
@@ -57,7 +58,7 @@ class BookTest {
     private static void compare(Path file) throws Exception {
         var transcript = Transcript.of(Selection.book(), file);
         if (transcript.canBeCompared()) {
-            assumeTrue(Selection.requiresAll() || !transcript.readsLabs() || labsAreSkeletons(),
+            assumeTrue(Workbook.requiresAll() || !transcript.readsLabs() || labsAreSkeletons(),
                     "it shows a lab file, and yours are changed");
             assertEquals(Optional.empty(), transcript.difference());
         } else if (!transcript.runAgainWith().isEmpty()) {

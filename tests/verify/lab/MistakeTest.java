@@ -12,6 +12,7 @@ import grader.check.Verdict.Status;
 import grader.speed.ContentCache;
 import grader.workbook.Lab;
 import grader.workbook.Skeleton;
+import grader.workbook.Workbook;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
@@ -73,7 +74,7 @@ class MistakeTest {
     private void earlierStepsPass(Mistake mistake, String wrong, CheckOptions options) throws IOException {
         var tests = WarmChecker.own().plan(lab).folder().getFileName();   // named by the hash of kit, tests and JDK
         var seen = Selection.book().cache().resolve("seen", ContentCache.hash(List.of(tests, mistake.step(), wrong)));
-        if (Files.exists(seen) && !Selection.requiresAll()) {
+        if (Files.exists(seen) && !Workbook.requiresAll()) {
             return;
         }
         var verdict = WarmChecker.check(lab, wrong, options.ofSteps(1, mistake.step() - 1));

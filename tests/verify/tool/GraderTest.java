@@ -8,9 +8,14 @@ import module java.base;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import grader.Main;
+import grader.check.CheckListener;
+import grader.check.CheckOptions;
+import grader.check.Checker;
+import grader.check.Submission;
 import grader.speed.Jvm;
 import grader.workbook.Folders;
 import grader.workbook.Lab;
+import grader.workbook.Skeleton;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -322,6 +327,18 @@ class GraderTest {
         var ended = copy.grader("test", "401");
         assertEquals(2, ended.status(), ended.all());
         assertSays(ended, "skeleton.java.txt is missing", "copy it from the workbook");
+    }
+
+    /** As in {@code watch}, which starts the next runner ahead and may then be told to go to the next lab. */
+    @Test
+    void a_runner_that_was_started_for_one_lab_serves_another() throws Exception {
+        var other = Selection.book().lab("403");
+        try (var checker = new Checker(Selection.book())) {
+            checker.prepare(lab);
+            var submission = Submission.of(other, Skeleton.of(other.solution()).withSteps(1));
+            var verdict = checker.check(submission, CheckOptions.LEARNER.ofSteps(1, 1), new CheckListener() {});
+            assertEquals(Set.of(1), verdict.passedSteps(), () -> verdict.next().toString());
+        }
     }
 
     @Test
