@@ -3,10 +3,13 @@
 //DESCRIPTION Lab 401's benchmark: our server beside a Netty one, and 10,000 clients at once
 //DEPS io.netty:netty-all:4.2.18.Final
 //SOURCES ../../solutions/401-tcp-server/TcpServer.java
+//SOURCES ../bench/*.java
 //RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
 
 import module java.base;
 
+import bench.Arguments;
+import bench.Figures;
 import com.sun.management.UnixOperatingSystemMXBean;
 import io.netty.bootstrap.ServerBootstrap;
 import io.netty.channel.Channel;
@@ -45,25 +48,15 @@ public final class TcpServerBench {
     private static final int SPARE_FILES = 100;   // jars, pipes and the like
 
     public static void main(String[] args) throws Exception {
-        int rounds = 5;
-        int seconds = 3;
-        int clients = 0;
-        var ours = Role.OURS;
-        var rest = new ArrayDeque<>(List.of(args));
-        while (!rest.isEmpty()) {
-            switch (rest.pop()) {
-                case "--rounds" -> rounds = positive(rest.poll());
-                case "--seconds" -> seconds = positive(rest.poll());
-                case "--no-limits" -> ours = Role.UNLIMITED;
-                case "--clients" -> clients = positive(rest.poll());
-                case "--role" -> play(Role.valueOf(rest.pop()), positive(rest.pop()));
-                case "--help", "help" -> {
-                    IO.println(USAGE);
-                    return;
-                }
-                case String unknown -> giveUp("unknown argument " + unknown + "\n" + USAGE);
-            }
+        if (args.length > 0 && args[0].equals("--role")) {
+            play(Role.valueOf(args[1]), Integer.parseInt(args[2]));
         }
+        var given = Arguments.of(args, USAGE);
+        int rounds = given.number("--rounds", 5, 999_999);
+        int seconds = given.number("--seconds", 3, 999_999);
+        int clients = given.number("--clients", 0, 999_999);
+        var ours = given.has("--no-limits") ? Role.UNLIMITED : Role.OURS;
+        given.end();
         if (clients == 0) {
             compare(ours, rounds, seconds);
         } else if (!prove(clients)) {
@@ -71,22 +64,10 @@ public final class TcpServerBench {
         }
     }
 
-    private static int positive(String text) {
-        if (text == null || !text.matches("[1-9][0-9]{0,5}")) {
-            giveUp("a number from 1 to 999999 is wanted, not " + text);
-        }
-        return Integer.parseInt(text);
-    }
-
-    private static void giveUp(String why) {
-        System.err.println(why);
-        System.exit(2);
-    }
-
     private static void requireFiles(int connections) {
         if (ManagementFactory.getOperatingSystemMXBean() instanceof UnixOperatingSystemMXBean system
                 && system.getMaxFileDescriptorCount() < connections + SPARE_FILES) {
-            giveUp("%,d connections need %,d open files in one process; `ulimit -n` allows %,d here: raise it first"
+            Arguments.giveUp("%,d connections need %,d open files in one process; `ulimit -n` allows %,d here: raise it first"
                     .formatted(connections, connections + SPARE_FILES, system.getMaxFileDescriptorCount()));
         }
     }
@@ -171,7 +152,7 @@ public final class TcpServerBench {
         var ratios = IntStream.range(0, rounds).mapToDouble(
                 round -> runs.get(ours).get(round).rate / runs.get(netty).get(round).rate);
         return "%-12s%s\n%12s%s\n%12sratio  %s, target 0.80\n".formatted("%,d".formatted(connections),
-                row("ours", runs.get(ours)), "", row("Netty", runs.get(netty)), "", spread("%.2f", ratios));
+                row("ours", runs.get(ours)), "", row("Netty", runs.get(netty)), "", Figures.spread("%.2f", ratios));
     }
 
     private static Run measure(Child server, Child load, int seconds) throws IOException {
@@ -185,15 +166,8 @@ public final class TcpServerBench {
     private record Run(double rate, double cpuMicros) {}
 
     private static String row(String server, List<Run> runs) {
-        return "%-7s%-30s%s".formatted(server, spread("%,.0f", runs.stream().mapToDouble(Run::rate)),
-                spread("%.1f", runs.stream().mapToDouble(Run::cpuMicros)));
-    }
-
-    /** Median and range. */
-    private static String spread(String format, DoubleStream figures) {
-        var sorted = figures.sorted().toArray();
-        double median = (sorted[(sorted.length - 1) / 2] + sorted[sorted.length / 2]) / 2;
-        return (format + " (" + format + " to " + format + ")").formatted(median, sorted[0], sorted[sorted.length - 1]);
+        return "%-7s%-30s%s".formatted(server, Figures.spread("%,.0f", runs.stream().mapToDouble(Run::rate)),
+                Figures.spread("%.1f", runs.stream().mapToDouble(Run::cpuMicros)));
     }
 
     // The JVMs that this one starts.

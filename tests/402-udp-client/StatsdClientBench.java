@@ -3,9 +3,12 @@
 //DESCRIPTION Lab 402's benchmark: our client beside a write for each metric, and beside DogStatsD's client
 //DEPS com.datadoghq:java-dogstatsd-client:4.4.3
 //SOURCES ../../solutions/402-udp-client/StatsdClient.java
+//SOURCES ../bench/*.java
 
 import module java.base;
 
+import bench.Arguments;
+import bench.Figures;
 import com.sun.management.ThreadMXBean;
 import com.timgroup.statsd.NonBlockingStatsDClientBuilder;
 import java.lang.management.ManagementFactory;
@@ -28,34 +31,14 @@ public final class StatsdClientBench {
     private static final int MANY_THREADS = 4;
 
     public static void main(String[] args) throws Exception {
-        int rounds = 5;
-        int millis = 1000;
-        var rest = new ArrayDeque<>(List.of(args));
-        while (!rest.isEmpty()) {
-            switch (rest.pop()) {
-                case "--rounds" -> rounds = positive(rest.poll());
-                case "--millis" -> millis = positive(rest.poll());
-                case "--role" -> play(Role.valueOf(rest.pop()), positive(rest.pop()));
-                case "--help", "help" -> {
-                    IO.println(USAGE);
-                    return;
-                }
-                case String unknown -> giveUp("unknown argument " + unknown + "\n" + USAGE);
-            }
+        if (args.length > 0 && args[0].equals("--role")) {
+            play(Role.valueOf(args[1]), Integer.parseInt(args[2]));
         }
+        var given = Arguments.of(args, USAGE);
+        int rounds = given.number("--rounds", 5, 999_999);
+        int millis = given.number("--millis", 1000, 999_999);
+        given.end();
         compare(rounds, millis);
-    }
-
-    private static int positive(String text) {
-        if (text == null || !text.matches("[1-9][0-9]{0,5}")) {
-            giveUp("a number from 1 to 999999 is wanted, not " + text);
-        }
-        return Integer.parseInt(text);
-    }
-
-    private static void giveUp(String why) {
-        System.err.println(why);
-        System.exit(2);
     }
 
     // What is measured.
@@ -110,27 +93,17 @@ public final class StatsdClientBench {
         IO.println("%-20s%-36s%-11s%-17s%s".formatted(threads == 1 ? "1 thread" : threads + " threads",
                 "calls a second", "ns a call", "bytes allocated", "metrics a packet"));
         runs.forEach((role, all) -> {
-            double rate = median(all.stream().mapToDouble(Run::rate));
-            double perPacket = median(all.stream().mapToDouble(Run::perPacket));
+            double rate = Figures.median(all.stream().mapToDouble(Run::rate));
+            double perPacket = Figures.median(all.stream().mapToDouble(Run::perPacket));
             IO.println("  %-18s%-36s%-11.0f%-17.0f%s".formatted(role.words,
-                    spread(all.stream().mapToDouble(Run::rate)), 1e9 * threads / rate,
-                    median(all.stream().mapToDouble(Run::bytes)),
+                    Figures.spread("%,.0f", all.stream().mapToDouble(Run::rate)), 1e9 * threads / rate,
+                    Figures.median(all.stream().mapToDouble(Run::bytes)),
                     Double.isFinite(perPacket) ? "%.0f".formatted(perPacket) : "-"));
         });
         var ratios = IntStream.range(0, runs.get(Role.OURS).size()).mapToDouble(
-                round -> runs.get(Role.OURS).get(round).rate / runs.get(Role.NAIVE).get(round).rate).sorted().toArray();
-        IO.println("  ours : a write for each = %.1f (%.1f to %.1f), target %d\n".formatted(
-                median(DoubleStream.of(ratios)), ratios[0], ratios[ratios.length - 1], threads == 1 ? 15 : 8));
-    }
-
-    private static double median(DoubleStream figures) {
-        var sorted = figures.sorted().toArray();
-        return (sorted[(sorted.length - 1) / 2] + sorted[sorted.length / 2]) / 2;
-    }
-
-    private static String spread(DoubleStream figures) {
-        var sorted = figures.sorted().toArray();
-        return "%,.0f (%,.0f to %,.0f)".formatted(median(DoubleStream.of(sorted)), sorted[0], sorted[sorted.length - 1]);
+                round -> runs.get(Role.OURS).get(round).rate / runs.get(Role.NAIVE).get(round).rate);
+        IO.println("  ours : a write for each = %s, target %d\n".formatted(
+                Figures.spread("%.1f", ratios), threads == 1 ? 15 : 8));
     }
 
     private static void drain(DatagramSocket agent) {

@@ -2,8 +2,12 @@
 //JAVA 25+
 //DESCRIPTION Lab 403's benchmark: dial() beside new Socket(), and the parser beside one made of split()
 //SOURCES ../../solutions/403-listen-and-dial/ListenAndDial.java
+//SOURCES ../bench/*.java
 
 import module java.base;
+
+import bench.Arguments;
+import bench.Figures;
 
 /**
  * What does the dialler cost where it is not needed, and how fast is the parser of the state table?
@@ -46,24 +50,14 @@ public final class ListenAndDialBench {
     }
 
     public static void main(String[] args) throws Exception {
-        int rounds = 5;
-        int seconds = 1;
-        var rest = new ArrayDeque<>(List.of(args));
-        while (!rest.isEmpty()) {
-            switch (rest.pop()) {
-                case "--rounds" -> rounds = positive(rest.poll());
-                case "--seconds" -> seconds = positive(rest.poll());
-                case "--serve" -> {
-                    serve();
-                    return;
-                }
-                case "--help", "help" -> {
-                    IO.println(USAGE);
-                    return;
-                }
-                case String unknown -> giveUp("unknown argument " + unknown + "\n" + USAGE);
-            }
+        var given = Arguments.of(args, USAGE);
+        if (given.has("--serve")) {
+            serve();
+            return;
         }
+        int rounds = given.number("--rounds", 5, 9999);
+        int seconds = given.number("--seconds", 1, 9999);
+        given.end();
         var server = startServer();
         try {
             int port = Integer.parseInt(server.inputReader().readLine());
@@ -84,18 +78,6 @@ public final class ListenAndDialBench {
                 new Contestant("split()", () -> table.lines().map(ListenAndDialBench::splitRow).toList().size()));
     }
 
-    private static int positive(String text) {
-        if (text == null || !text.matches("[1-9][0-9]{0,3}")) {
-            giveUp("a number from 1 to 9999 is wanted, not " + text);
-        }
-        return Integer.parseInt(text);
-    }
-
-    private static void giveUp(String why) {
-        System.err.println(why);
-        System.exit(2);
-    }
-
     /** Both in turn, in changing order. A target of 0 is none. */
     private static void compare(String what, double target, int rounds, int seconds, Contestant ours, Contestant peer)
             throws Exception {
@@ -108,18 +90,11 @@ public final class ListenAndDialBench {
         peer.rates.removeFirst();
         IO.println(what);
         for (var contestant : List.of(ours, peer)) {
-            IO.println("  %-14s%s".formatted(contestant.name, spread("%,.0f", contestant.rates)));
+            IO.println("  %-14s%s".formatted(contestant.name, Figures.spread("%,.0f", contestant.rates)));
         }
         var ratios = IntStream.range(0, rounds).mapToObj(i -> ours.rates.get(i) / peer.rates.get(i)).toList();
-        IO.println("  %-14s%s%s\n".formatted("ratio", spread("%.2f", ratios),
+        IO.println("  %-14s%s%s\n".formatted("ratio", Figures.spread("%.2f", ratios),
                 target > 0 ? ", target %.1f".formatted(target) : ""));
-    }
-
-    /** Median and range. */
-    private static String spread(String format, List<Double> figures) {
-        var sorted = figures.stream().sorted().toList();
-        double median = (sorted.get((sorted.size() - 1) / 2) + sorted.get(sorted.size() / 2)) / 2;
-        return (format + " (" + format + " to " + format + ")").formatted(median, sorted.getFirst(), sorted.getLast());
     }
 
     // Dialling.

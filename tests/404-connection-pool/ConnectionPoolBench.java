@@ -3,9 +3,12 @@
 //DESCRIPTION Lab 404's benchmark: the pool beside commons-pool2
 //DEPS org.apache.commons:commons-pool2:2.12.1
 //SOURCES ../../solutions/404-connection-pool/ConnectionPool.java
+//SOURCES ../bench/*.java
 
 import module java.base;
 
+import bench.Arguments;
+import bench.Figures;
 import org.apache.commons.pool2.BasePooledObjectFactory;
 import org.apache.commons.pool2.PooledObject;
 import org.apache.commons.pool2.impl.DefaultPooledObject;
@@ -42,37 +45,15 @@ public final class ConnectionPoolBench {
     }
 
     public static void main(String[] args) throws Exception {
-        int rounds = 5;
-        int seconds = 1;
-        var rest = new ArrayDeque<>(List.of(args));
-        while (!rest.isEmpty()) {
-            switch (rest.pop()) {
-                case "--rounds" -> rounds = positive(rest.poll());
-                case "--seconds" -> seconds = positive(rest.poll());
-                case "--help", "help" -> {
-                    IO.println(USAGE);
-                    return;
-                }
-                case String unknown -> giveUp("unknown argument " + unknown + "\n" + USAGE);
-            }
-        }
+        var given = Arguments.of(args, USAGE);
+        int rounds = given.number("--rounds", 5, 9999);
+        int seconds = given.number("--seconds", 1, 9999);
+        given.end();
         IO.println("%d rounds of %d s for each, after one to warm up; %d processors\n".formatted(
                 rounds, seconds, Runtime.getRuntime().availableProcessors()));
         compare("borrow and return, 1 virtual thread, a second", 1, 1.0, rounds, seconds);
         compare("the same, 64 virtual threads", 64, 2.0, rounds, seconds);
         waits(seconds);
-    }
-
-    private static int positive(String text) {
-        if (text == null || !text.matches("[1-9][0-9]{0,3}")) {
-            giveUp("a number from 1 to 9999 is wanted, not " + text);
-        }
-        return Integer.parseInt(text);
-    }
-
-    private static void giveUp(String why) {
-        System.err.println(why);
-        System.exit(2);
     }
 
     /** Both in turn, in changing order. */
@@ -91,11 +72,11 @@ public final class ConnectionPoolBench {
         contestants.forEach(contestant -> contestant.rates.removeFirst());
         IO.println(what);
         for (var contestant : contestants) {
-            IO.println("  %-14s%s".formatted(contestant.name, spread("%,.0f", contestant.rates)));
+            IO.println("  %-14s%s".formatted(contestant.name, Figures.spread("%,.0f", contestant.rates)));
         }
         var ratios = IntStream.range(0, rounds).mapToObj(i -> contestants.getFirst().rates.get(i)
                 / contestants.get(1).rates.get(i)).toList();
-        IO.println("  %-14s%s, target %.1f\n".formatted("ratio", spread("%.2f", ratios), target));
+        IO.println("  %-14s%s, target %.1f\n".formatted("ratio", Figures.spread("%.2f", ratios), target));
         pool.close();
         peer.close();
         watchful.close();
@@ -184,12 +165,5 @@ public final class ConnectionPoolBench {
                 return new DefaultPooledObject<>(connection);
             }
         }, config);
-    }
-
-    /** Median and range. */
-    private static String spread(String format, List<Double> figures) {
-        var sorted = figures.stream().sorted().toList();
-        double median = (sorted.get((sorted.size() - 1) / 2) + sorted.get(sorted.size() / 2)) / 2;
-        return (format + " (" + format + " to " + format + ")").formatted(median, sorted.getFirst(), sorted.getLast());
     }
 }

@@ -2,6 +2,7 @@
 //JAVA 25+
 //DESCRIPTION Lab 405's benchmark: a client with all layers beside bare OkHttp
 //SOURCES ../../solutions/405-http-transport/HttpTransport.java
+//SOURCES ../bench/*.java
 //DEPS io.netty:netty-all:4.2.18.Final
 //JAVA_OPTIONS --enable-native-access=ALL-UNNAMED
 
@@ -9,6 +10,8 @@ import module java.base;
 import module java.management;
 import module jdk.management;
 
+import bench.Arguments;
+import bench.Figures;
 import io.netty.bootstrap.ServerBootstrap;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.Channel;
@@ -83,24 +86,14 @@ public final class HttpTransportBench {
     }
 
     public static void main(String[] args) throws Exception {
-        int rounds = 5;
-        int seconds = 1;
-        var rest = new ArrayDeque<>(List.of(args));
-        while (!rest.isEmpty()) {
-            switch (rest.pop()) {
-                case "--rounds" -> rounds = positive(rest.poll());
-                case "--seconds" -> seconds = positive(rest.poll());
-                case "--serve" -> {
-                    serve();
-                    return;
-                }
-                case "--help", "help" -> {
-                    IO.println(USAGE);
-                    return;
-                }
-                case String unknown -> giveUp("unknown argument " + unknown + "\n" + USAGE);
-            }
+        var given = Arguments.of(args, USAGE);
+        if (given.has("--serve")) {
+            serve();
+            return;
         }
+        int rounds = given.number("--rounds", 5, 9999);
+        int seconds = given.number("--seconds", 1, 9999);
+        given.end();
         var server = startServer();
         try {
             var port = Integer.parseInt(server.inputReader().readLine());
@@ -111,18 +104,6 @@ public final class HttpTransportBench {
         } finally {
             server.destroyForcibly();
         }
-    }
-
-    private static int positive(String text) {
-        if (text == null || !text.matches("[1-9][0-9]{0,3}")) {
-            giveUp("a number from 1 to 9999 is wanted, not " + text);
-        }
-        return Integer.parseInt(text);
-    }
-
-    private static void giveUp(String why) {
-        System.err.println(why);
-        System.exit(2);
     }
 
     private static OkHttpClient allLayers(int port) {
@@ -158,23 +139,12 @@ public final class HttpTransportBench {
             contestant.rates.subList(0, WARM).clear();
             contestant.bytes.subList(0, WARM).clear();
             IO.println("  %-14s%-34s%s bytes allocated a call".formatted(contestant.name,
-                    spread("%,.0f", contestant.rates), "%,.0f".formatted(median(contestant.bytes))));
+                    Figures.spread("%,.0f", contestant.rates), "%,.0f".formatted(Figures.median(contestant.bytes))));
             contestant.client.connectionPool().evictAll();
         }
         var ratios = IntStream.range(0, rounds).mapToObj(i -> ours.rates.get(i) / peer.rates.get(i)).toList();
-        IO.println("  %-14s%s%s\n".formatted("ratio", spread("%.2f", ratios),
+        IO.println("  %-14s%s%s\n".formatted("ratio", Figures.spread("%.2f", ratios),
                 target > 0 ? ", target %.2f".formatted(target) : ""));
-    }
-
-    private static double median(List<Double> figures) {
-        var sorted = figures.stream().sorted().toList();
-        return (sorted.get((sorted.size() - 1) / 2) + sorted.get(sorted.size() / 2)) / 2;
-    }
-
-    /** Median and range. */
-    private static String spread(String format, List<Double> figures) {
-        return (format + " (" + format + " to " + format + ")").formatted(median(figures),
-                Collections.min(figures), Collections.max(figures));
     }
 
     // The server.

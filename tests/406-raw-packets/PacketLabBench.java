@@ -2,10 +2,13 @@
 //JAVA 25+
 //DESCRIPTION Lab 406's benchmark: dissect() beside pcap4j and tcpdump, and the flow table
 //SOURCES ../../solutions/406-raw-packets/PacketLab.java
+//SOURCES ../bench/*.java
 
 import module java.base;
 import module java.management;
 
+import bench.Arguments;
+import bench.Figures;
 import org.pcap4j.packet.EthernetPacket;
 import org.pcap4j.packet.TcpPacket;
 
@@ -54,39 +57,16 @@ public final class PacketLabBench {
     private static long sink;   // what is computed is used, or the compiler would leave it out
 
     public static void main(String[] args) throws Exception {
-        int rounds = 5;
-        int seconds = 1;
-        int packets = 1_000_000;
-        var rest = new ArrayDeque<>(List.of(args));
-        while (!rest.isEmpty()) {
-            switch (rest.pop()) {
-                case "--rounds" -> rounds = positive(rest.poll());
-                case "--seconds" -> seconds = positive(rest.poll());
-                case "--packets" -> packets = positive(rest.poll());
-                case "--help", "help" -> {
-                    IO.println(USAGE);
-                    return;
-                }
-                case String unknown -> giveUp("unknown argument " + unknown + "\n" + USAGE);
-            }
-        }
+        var given = Arguments.of(args, USAGE);
+        int rounds = given.number("--rounds", 5, 99_999_999);
+        int seconds = given.number("--seconds", 1, 99_999_999);
+        int packets = given.number("--packets", 1_000_000, 99_999_999);
+        given.end();
         IO.println("%d rounds, after one to warm up; %d processors\n".formatted(
                 rounds, Runtime.getRuntime().availableProcessors()));
         inMemory(rounds, seconds);
         flows(rounds, seconds);
         fromFile(rounds, packets);
-    }
-
-    private static int positive(String text) {
-        if (text == null || !text.matches("[1-9][0-9]{0,7}")) {
-            giveUp("a number from 1 to 99999999 is wanted, not " + text);
-        }
-        return Integer.parseInt(text);
-    }
-
-    private static void giveUp(String why) {
-        System.err.println(why);
-        System.exit(2);
     }
 
     private static void inMemory(int rounds, int seconds) throws Exception {
@@ -214,21 +194,14 @@ public final class PacketLabBench {
         IO.println(what);
         for (var contestant : contestants) {
             contestant.rates.removeFirst();
-            IO.println("  %-15s%s".formatted(contestant.name, spread("%,.0f", contestant.rates)));
+            IO.println("  %-15s%s".formatted(contestant.name, Figures.spread("%,.0f", contestant.rates)));
         }
         for (var peer : contestants.subList(1, contestants.size())) {
             var ratios = IntStream.range(0, rounds)
                     .mapToObj(i -> contestants.getFirst().rates.get(i) / peer.rates.get(i)).toList();
             IO.println("  %-15s%s%s".formatted(contestants.size() > 2 ? "to " + peer.name : "ratio",
-                    spread("%.2f", ratios), target > 0 ? ", target %.1f".formatted(target) : ""));
+                    Figures.spread("%.2f", ratios), target > 0 ? ", target %.1f".formatted(target) : ""));
         }
         IO.println();
-    }
-
-    /** Median and range. */
-    private static String spread(String format, List<Double> figures) {
-        var sorted = figures.stream().sorted().toList();
-        double median = (sorted.get((sorted.size() - 1) / 2) + sorted.get(sorted.size() / 2)) / 2;
-        return (format + " (" + format + " to " + format + ")").formatted(median, sorted.getFirst(), sorted.getLast());
     }
 }

@@ -3,10 +3,13 @@
 //DESCRIPTION Lab 407's benchmark: WebSocket beside Java-WebSocket, plain HTTP beside the JDK's server
 //DEPS org.java-websocket:Java-WebSocket:1.6.0
 //SOURCES ../../solutions/407-connection-hijack/HijackServer.java
+//SOURCES ../bench/*.java
 
 import module java.base;
 import module jdk.httpserver;
 
+import bench.Arguments;
+import bench.Figures;
 import org.java_websocket.WebSocket;
 import org.java_websocket.exceptions.WebsocketNotConnectedException;
 import org.java_websocket.handshake.ClientHandshake;
@@ -36,22 +39,15 @@ public final class HijackServerBench {
     private enum Role { OURS, JAVA_WEBSOCKET, JDK }
 
     public static void main(String[] args) throws Exception {
-        int rounds = 5;
-        int seconds = 2;
-        var rest = new ArrayDeque<>(List.of(args));
-        while (!rest.isEmpty()) {
-            switch (rest.pop()) {
-                case "--rounds" -> rounds = positive(rest.poll());
-                case "--seconds" -> seconds = positive(rest.poll());
-                case "--serve" -> serve(Role.valueOf(rest.pop()));
-                case "--load" -> load();
-                case "--help", "help" -> {
-                    IO.println(USAGE);
-                    return;
-                }
-                case String unknown -> giveUp("unknown argument " + unknown + "\n" + USAGE);
-            }
+        switch (args.length == 0 ? "" : args[0]) {
+            case "--serve" -> serve(Role.valueOf(args[1]));
+            case "--load" -> load();
+            default -> { }   // a human's
         }
+        var given = Arguments.of(args, USAGE);
+        int rounds = given.number("--rounds", 5, 999_999);
+        int seconds = given.number("--seconds", 2, 999_999);
+        given.end();
         IO.println("%d connections, each sends again as soon as it was answered".formatted(CONNECTIONS));
         IO.println("%d rounds of %d s for each server, after one to warm up; servers and clients share %d processors\n"
                 .formatted(rounds, seconds, Runtime.getRuntime().availableProcessors()));
@@ -61,18 +57,6 @@ public final class HijackServerBench {
             race("echo of 65,536 bytes", "65536", ours, webSocket, "Java-WebSocket", load, rounds, seconds, 1.0);
             race("GET over HTTP", "get", ours, jdk, "JDK", load, rounds, seconds, 0.9);
         }
-    }
-
-    private static int positive(String text) {
-        if (text == null || !text.matches("[1-9][0-9]{0,5}")) {
-            giveUp("a number from 1 to 999999 is wanted, not " + text);
-        }
-        return Integer.parseInt(text);
-    }
-
-    private static void giveUp(String why) {
-        System.err.println(why);
-        System.exit(2);
     }
 
     /** Both in turn, in changing order. */
@@ -89,15 +73,8 @@ public final class HijackServerBench {
         }
         var ratios = IntStream.range(0, rounds).mapToObj(i -> rates.get(ours).get(i) / rates.get(peer).get(i)).toList();
         IO.println("%s\n  %-16s%s\n  %-16s%s\n  %-16s%s, target %.1f\n".formatted(what, "ours",
-                spread("%,.0f/s", rates.get(ours)), peerName, spread("%,.0f/s", rates.get(peer)), "ratio",
-                spread("%.2f", ratios), target));
-    }
-
-    /** Median and range. */
-    private static String spread(String format, List<Double> figures) {
-        var sorted = figures.stream().sorted().toList();
-        double median = (sorted.get((sorted.size() - 1) / 2) + sorted.get(sorted.size() / 2)) / 2;
-        return (format + " (" + format + " to " + format + ")").formatted(median, sorted.getFirst(), sorted.getLast());
+                Figures.spread("%,.0f/s", rates.get(ours)), peerName, Figures.spread("%,.0f/s", rates.get(peer)), "ratio",
+                Figures.spread("%.2f", ratios), target));
     }
 
     /** Another JVM, which says its port first. It ends when its standard input does. */

@@ -2,8 +2,12 @@
 //JAVA 25+
 //DESCRIPTION Lab 408's benchmark: our proxy beside nginx and HAProxy, in front of the same origin
 //SOURCES ../../solutions/408-proxy-server/ProxyServer.java
+//SOURCES ../bench/*.java
 
 import module java.base;
+
+import bench.Arguments;
+import bench.Figures;
 
 /**
  * How many requests a second, and how many bytes a second, go through a proxy?
@@ -16,11 +20,11 @@ import module java.base;
 public final class ProxyServerBench {
 
     private static final String USAGE = """
-            jbang bench 408                requests a second, then one tunnel of 1 GiB
+            ./jbang bench 408                requests a second, then one tunnel of 1 GiB
                 --rounds N                 measured rounds, each of all proxies (5)
                 --seconds N                length of one measurement (3)
                 --body N                   bytes of a response (100)
-            jbang bench 408 --help         this text
+            ./jbang bench 408 --help         this text
             It needs nginx, haproxy, wrk and curl.""";
     private static final int CONNECTIONS = 32;
     private static final int WARM_UP = 20;
@@ -30,25 +34,14 @@ public final class ProxyServerBench {
     private static final Deque<Process> CHILDREN = new ArrayDeque<>();
 
     public static void main(String[] args) throws Exception {
-        int rounds = 5;
-        int seconds = 3;
-        int body = 100;
-        var rest = new ArrayDeque<>(List.of(args));
-        while (!rest.isEmpty()) {
-            switch (rest.pop()) {
-                case "--rounds" -> rounds = positive(rest.poll());
-                case "--seconds" -> seconds = positive(rest.poll());
-                case "--body" -> body = positive(rest.poll());
-                case "--help", "help" -> {
-                    IO.println(USAGE);
-                    return;
-                }
-                case String unknown -> giveUp("unknown argument " + unknown + "\n" + USAGE);
-            }
-        }
+        var given = Arguments.of(args, USAGE);
+        int rounds = given.number("--rounds", 5, 999_999);
+        int seconds = given.number("--seconds", 3, 999_999);
+        int body = given.number("--body", 100, 999_999);
+        given.end();
         for (var tool : TOOLS) {
             if (find(tool).isEmpty()) {
-                giveUp(tool + " is not installed; Debian's packages: nginx haproxy wrk curl");
+                Arguments.giveUp(tool + " is not installed; Debian's packages: nginx haproxy wrk curl");
             }
         }
         Runtime.getRuntime().addShutdownHook(new Thread(() -> CHILDREN.forEach(Process::destroy)));
@@ -66,18 +59,6 @@ public final class ProxyServerBench {
                 files.sorted(Comparator.reverseOrder()).forEach(file -> file.toFile().delete());
             }
         }
-    }
-
-    private static int positive(String text) {
-        if (text == null || !text.matches("[1-9][0-9]{0,5}")) {
-            giveUp("a number from 1 to 999999 is wanted, not " + text);
-        }
-        return Integer.parseInt(text);
-    }
-
-    private static void giveUp(String why) {
-        System.err.println(why);
-        System.exit(2);
     }
 
     /** On the PATH, or where Debian puts servers. */
@@ -114,9 +95,10 @@ public final class ProxyServerBench {
         }
         rates.values().forEach(List::removeFirst);
         IO.println("\nproxy     requests a second             99 % within, ms        CPU for each, us");
-        rates.forEach((proxy, runs) -> IO.println("%-9s %-29s %-22s %s".formatted(proxy, spread("%,.0f", runs.stream()
-                .mapToDouble(Run::rate)), spread("%.1f", runs.stream().mapToDouble(Run::p99)),
-                spread("%.0f", runs.stream().mapToDouble(Run::cpu)))));
+        rates.forEach((proxy, runs) -> IO.println("%-9s %-29s %-22s %s".formatted(proxy,
+                Figures.spread("%,.0f", runs.stream().mapToDouble(Run::rate)),
+                Figures.spread("%.1f", runs.stream().mapToDouble(Run::p99)),
+                Figures.spread("%.0f", runs.stream().mapToDouble(Run::cpu)))));
         for (var peer : List.of("nginx", "HAProxy")) {
             IO.println("ratio     ours to %-8s %s%s".formatted(peer,
                     ratio(rates.get("ours"), rates.get(peer), Run::rate),
@@ -149,8 +131,8 @@ public final class ProxyServerBench {
         }
         IO.println("\n1 GiB in a tunnel: MB a second, 3 rounds after one to warm up");
         speeds.forEach((proxy, each) -> IO.println("%-9s %s".formatted(proxy,
-                spread("%,.0f", each.stream().mapToDouble(s -> s)))));
-        IO.println("ratio     %s, target 0.50".formatted(spread("%.2f", IntStream.range(0, 3)
+                Figures.spread("%,.0f", each))));
+        IO.println("ratio     %s, target 0.50".formatted(Figures.spread("%.2f", IntStream.range(0, 3)
                 .mapToDouble(i -> speeds.get("ours").get(i) / speeds.get("HAProxy").get(i)))));
     }
 
@@ -191,15 +173,8 @@ public final class ProxyServerBench {
     }
 
     private static String ratio(List<Run> ours, List<Run> theirs, ToDoubleFunction<Run> figure) {
-        return spread("%.2f", IntStream.range(0, ours.size())
+        return Figures.spread("%.2f", IntStream.range(0, ours.size())
                 .mapToDouble(i -> figure.applyAsDouble(ours.get(i)) / figure.applyAsDouble(theirs.get(i))));
-    }
-
-    /** Median and range. */
-    private static String spread(String format, DoubleStream figures) {
-        var sorted = figures.sorted().toArray();
-        double median = (sorted[(sorted.length - 1) / 2] + sorted[sorted.length / 2]) / 2;
-        return (format + " (" + format + " to " + format + ")").formatted(median, sorted[0], sorted[sorted.length - 1]);
     }
 
     // The programs that this one starts.

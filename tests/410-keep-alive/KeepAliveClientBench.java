@@ -3,10 +3,13 @@
 //DESCRIPTION Lab 410's benchmark: small GETs to nginx, beside OkHttp
 //DEPS com.squareup.okhttp3:okhttp-jvm:5.5.1
 //SOURCES ../../solutions/410-keep-alive/KeepAliveClient.java
+//SOURCES ../bench/*.java
 
 import module java.base;
 import module java.net.http;
 
+import bench.Arguments;
+import bench.Figures;
 import okhttp3.OkHttpClient;
 
 /**
@@ -58,20 +61,10 @@ public final class KeepAliveClientBench {
     }
 
     public static void main(String[] args) throws Exception {
-        int rounds = 5;
-        int seconds = 2;
-        var rest = new ArrayDeque<>(List.of(args));
-        while (!rest.isEmpty()) {
-            switch (rest.pop()) {
-                case "--rounds" -> rounds = positive(rest.poll());
-                case "--seconds" -> seconds = positive(rest.poll());
-                case "--help", "help" -> {
-                    IO.println(USAGE);
-                    return;
-                }
-                case String unknown -> giveUp("unknown argument " + unknown + "\n" + USAGE);
-            }
-        }
+        var given = Arguments.of(args, USAGE);
+        int rounds = given.number("--rounds", 5, 9999);
+        int seconds = given.number("--seconds", 2, 9999);
+        given.end();
         var dir = Files.createTempDirectory("bench410");
         int port;
         try (var probe = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
@@ -94,18 +87,6 @@ public final class KeepAliveClientBench {
         System.exit(0);   // OkHttp's threads may live on for a minute
     }
 
-    private static int positive(String text) {
-        if (text == null || !text.matches("[1-9][0-9]{0,3}")) {
-            giveUp("a number from 1 to 9999 is wanted, not " + text);
-        }
-        return Integer.parseInt(text);
-    }
-
-    private static void giveUp(String why) {
-        System.err.println(why);
-        System.exit(2);
-    }
-
     private static Process nginx(Path dir, int port) throws IOException {
         var config = dir.resolve("nginx.conf");
         Files.writeString(config, CONFIG.replace("DIR", dir.toString()).replace("PORT", "" + port));
@@ -117,7 +98,7 @@ public final class KeepAliveClientBench {
                 // not there
             }
         }
-        giveUp("this benchmark needs nginx; on Debian: apt-get install nginx-light");
+        Arguments.giveUp("this benchmark needs nginx; on Debian: apt-get install nginx-light");
         throw new IllegalStateException();
     }
 
@@ -130,7 +111,7 @@ public final class KeepAliveClientBench {
                 Thread.sleep(50);
             }
         }
-        giveUp("nginx does not answer on port " + port);
+        Arguments.giveUp("nginx does not answer on port " + port);
     }
 
     private static void compare(int port, int rounds, int seconds) throws Exception {
@@ -168,7 +149,7 @@ public final class KeepAliveClientBench {
         contestants.forEach(contestant -> contestant.rates.removeFirst());
         IO.println("GET requests a second, one after the other");
         for (var contestant : contestants) {
-            IO.println("  %-30s%s".formatted(contestant.name, spread("%,.0f", contestant.rates)));
+            IO.println("  %-30s%s".formatted(contestant.name, Figures.spread("%,.0f", contestant.rates)));
         }
         IO.println("\nthis client, compared in each round");
         ratio("beside OkHttp", contestants, 1, 1.2);
@@ -188,7 +169,7 @@ public final class KeepAliveClientBench {
         var ours = contestants.getFirst().rates;
         var ratios = IntStream.range(0, ours.size())
                 .mapToObj(i -> ours.get(i) / contestants.get(other).rates.get(i)).toList();
-        IO.println("  %-30s%s, target %.1f".formatted(what, spread("%.2f", ratios), target));
+        IO.println("  %-30s%s, target %.1f".formatted(what, Figures.spread("%.2f", ratios), target));
     }
 
     /** In slices of 50 ms, so that whatever else the machine does meets all contestants alike. */
@@ -208,13 +189,6 @@ public final class KeepAliveClientBench {
         for (int i = 0; i < counts.length; i++) {
             contestants.get(i).rates.add(counts[i] * 1e9 / nanos[i]);
         }
-    }
-
-    /** Median and range. */
-    private static String spread(String format, List<Double> figures) {
-        var sorted = figures.stream().sorted().toList();
-        double median = (sorted.get((sorted.size() - 1) / 2) + sorted.get(sorted.size() / 2)) / 2;
-        return (format + " (" + format + " to " + format + ")").formatted(median, sorted.getFirst(), sorted.getLast());
     }
 
     /** Knows how long each response is, because the first one was. */

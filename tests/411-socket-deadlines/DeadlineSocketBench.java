@@ -2,8 +2,12 @@
 //JAVA 25+
 //DESCRIPTION Lab 411's benchmark: what deadlines cost, and a probe beside 1,000 slow clients
 //SOURCES ../../solutions/411-socket-deadlines/DeadlineSocket.java
+//SOURCES ../bench/*.java
 
 import module java.base;
+
+import bench.Arguments;
+import bench.Figures;
 
 /**
  * Small GET requests of wrk on 64 connections, to the lab's server with and
@@ -28,20 +32,10 @@ public final class DeadlineSocketBench {
     }
 
     public static void main(String[] args) throws Exception {
-        int rounds = 5;
-        int seconds = 2;
-        var rest = new ArrayDeque<>(List.of(args));
-        while (!rest.isEmpty()) {
-            switch (rest.pop()) {
-                case "--rounds" -> rounds = positive(rest.poll());
-                case "--seconds" -> seconds = positive(rest.poll());
-                case "--help", "help" -> {
-                    IO.println(USAGE);
-                    return;
-                }
-                case String unknown -> giveUp("unknown argument " + unknown + "\n" + USAGE);
-            }
-        }
+        var given = Arguments.of(args, USAGE);
+        int rounds = given.number("--rounds", 5, 9999);
+        int seconds = given.number("--seconds", 2, 9999);
+        given.end();
         var options = DeadlineSocket.Options.defaults().withMaxConnections(2000).withMaxPerAddress(2000);
         var without = options.withHeadTimeout(Duration.ZERO).withIdleTimeout(Duration.ZERO).withMinRate(0);
         try (var limits = start(options); var free = start(without); var blocking = new Blocking()) {
@@ -61,18 +55,6 @@ public final class DeadlineSocketBench {
                 request -> new DeadlineSocket.Response(200, BODY), options);
     }
 
-    private static int positive(String text) {
-        if (text == null || !text.matches("[1-9][0-9]{0,3}")) {
-            giveUp("a number from 1 to 9999 is wanted, not " + text);
-        }
-        return Integer.parseInt(text);
-    }
-
-    private static void giveUp(String why) {
-        System.err.println(why);
-        System.exit(2);
-    }
-
     private static void compare(List<Contestant> contestants, int rounds, int seconds) throws Exception {
         for (int round = 0; round <= rounds; round++) {
             for (var each : round % 2 == 0 ? contestants : contestants.reversed()) {
@@ -81,7 +63,7 @@ public final class DeadlineSocketBench {
         }
         contestants.forEach(each -> each.rates.removeFirst());
         IO.println("GET requests a second, wrk with 64 connections");
-        contestants.forEach(each -> IO.println("  %-30s%s".formatted(each.name, spread("%,.0f", each.rates))));
+        contestants.forEach(each -> IO.println("  %-30s%s".formatted(each.name, Figures.spread("%,.0f", each.rates))));
         IO.println("\nthis server, compared in each round");
         ratio("beside one without limits", contestants, 1, 0.9);
         ratio("beside blocking sockets", contestants, 2, 0.6);
@@ -92,7 +74,7 @@ public final class DeadlineSocketBench {
         var output = new String(wrk.getInputStream().readAllBytes());
         var rate = Pattern.compile("Requests/sec: +([0-9.]+)").matcher(output);
         if (wrk.waitFor() != 0 || !rate.find() || output.contains("Socket errors")) {
-            giveUp("wrk failed:\n" + output);
+            Arguments.giveUp("wrk failed:\n" + output);
         }
         return Double.parseDouble(rate.group(1));
     }
@@ -101,7 +83,7 @@ public final class DeadlineSocketBench {
         try {
             return new ProcessBuilder(command).redirectErrorStream(true).start();
         } catch (IOException e) {
-            giveUp("this benchmark needs " + command[0] + "; on Debian: apt-get install wrk slowhttptest");
+            Arguments.giveUp("this benchmark needs " + command[0] + "; on Debian: apt-get install wrk slowhttptest");
             throw e;
         }
     }
@@ -114,14 +96,7 @@ public final class DeadlineSocketBench {
         var ours = contestants.getFirst().rates;
         var ratios = IntStream.range(0, ours.size())
                 .mapToObj(i -> ours.get(i) / contestants.get(other).rates.get(i)).toList();
-        IO.println("  %-30s%s, target %.1f".formatted(what, spread("%.2f", ratios), target));
-    }
-
-    /** Median and range. */
-    private static String spread(String format, List<Double> figures) {
-        var sorted = figures.stream().sorted().toList();
-        double median = (sorted.get((sorted.size() - 1) / 2) + sorted.get(sorted.size() / 2)) / 2;
-        return (format + " (" + format + " to " + format + ")").formatted(median, sorted.getFirst(), sorted.getLast());
+        IO.println("  %-30s%s, target %.1f".formatted(what, Figures.spread("%.2f", ratios), target));
     }
 
     private static void attack(DeadlineSocket.Server server) throws Exception {

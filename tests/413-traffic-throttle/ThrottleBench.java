@@ -2,8 +2,12 @@
 //JAVA 25+
 //DESCRIPTION Lab 413's benchmark: accuracy beside iperf3 and nginx, cost beside a relay without limits, fairness
 //SOURCES ../../solutions/413-traffic-throttle/Throttle.java
+//SOURCES ../bench/*.java
 
 import module java.base;
+
+import bench.Arguments;
+import bench.Figures;
 
 /**
  * Does a throttled socket reach the rate it was given? What does a limit cost? Do flows that share one get equal parts?
@@ -53,36 +57,16 @@ public final class ThrottleBench {
     private static int seconds = 3;
 
     public static void main(String[] args) throws Exception {
-        var rest = new ArrayDeque<>(List.of(args));
-        while (!rest.isEmpty()) {
-            switch (rest.pop()) {
-                case "--rounds" -> rounds = positive(rest.poll());
-                case "--seconds" -> seconds = positive(rest.poll());
-                case "--help", "help" -> {
-                    IO.println(USAGE);
-                    return;
-                }
-                case String unknown -> giveUp("unknown argument " + unknown + "\n" + USAGE);
-            }
-        }
+        var given = Arguments.of(args, USAGE);
+        rounds = given.number("--rounds", rounds, 9999);
+        seconds = given.number("--seconds", seconds, 9999);
+        given.end();
         IO.println("%d rounds of %d s for each; senders and receivers share %d processors\n".formatted(
                 rounds, seconds, Runtime.getRuntime().availableProcessors()));
         accuracy();
         cost();
         fairness();
         System.exit(0);   // the accept loops below have no end
-    }
-
-    private static int positive(String text) {
-        if (text == null || !text.matches("[1-9][0-9]{0,3}")) {
-            giveUp("a number from 1 to 9999 is wanted, not " + text);
-        }
-        return Integer.parseInt(text);
-    }
-
-    private static void giveUp(String why) {
-        System.err.println(why);
-        System.exit(2);
     }
 
     private static void accuracy() throws Exception {
@@ -121,7 +105,7 @@ public final class ThrottleBench {
         for (int i = 0; i < rounds; i++) {
             ratios.add(measure.at(megabytes) / megabytes);
         }
-        IO.println("  %3d MB/s  %-20s%s".formatted(megabytes, name, spread("%.3f", ratios)));
+        IO.println("  %3d MB/s  %-20s%s".formatted(megabytes, name, Figures.spread("%.3f", ratios)));
     }
 
     /** In MB/s, as all that follow. */
@@ -187,7 +171,7 @@ public final class ThrottleBench {
         }
         limited.close();
         IO.println("\nthroughput of the relay without a limit / of one without buckets (target 0.7)");
-        IO.println("  %s".formatted(spread("%.2f", ratios)));
+        IO.println("  %s".formatted(Figures.spread("%.2f", ratios)));
     }
 
     private static double pump(int port, double seconds) throws IOException {
@@ -221,7 +205,7 @@ public final class ThrottleBench {
             }
         }
         IO.println("\nJain's fairness index of %d flows that share 10 MB/s (target 0.98; 1 is equal)".formatted(FLOWS));
-        IO.println("  %s".formatted(spread("%.3f", indexes)));
+        IO.println("  %s".formatted(Figures.spread("%.3f", indexes)));
     }
 
     /** A server that reads what comes; then it closes the connection. */
@@ -284,7 +268,7 @@ public final class ThrottleBench {
 
     private static Process start(Path program, String... arguments) throws IOException {
         if (!Files.isExecutable(program)) {
-            giveUp("this benchmark needs " + program + "; on Debian: apt-get install nginx-light iperf3");
+            Arguments.giveUp("this benchmark needs " + program + "; on Debian: apt-get install nginx-light iperf3");
         }
         var command = Stream.concat(Stream.of(program.toString()), Stream.of(arguments)).toList();
         return new ProcessBuilder(command).redirectErrorStream(true)
@@ -300,13 +284,6 @@ public final class ThrottleBench {
                 Thread.sleep(50);
             }
         }
-        giveUp("nothing answers on port " + port);
-    }
-
-    /** Median and range. */
-    private static String spread(String format, List<Double> figures) {
-        var sorted = figures.stream().sorted().toList();
-        double median = (sorted.get((sorted.size() - 1) / 2) + sorted.get(sorted.size() / 2)) / 2;
-        return (format + " (" + format + " to " + format + ")").formatted(median, sorted.getFirst(), sorted.getLast());
+        Arguments.giveUp("nothing answers on port " + port);
     }
 }

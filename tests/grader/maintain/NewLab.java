@@ -225,6 +225,7 @@ public record NewLab(Lab lab) {
                 //JAVA 25+
                 //DESCRIPTION Measures lab %s beside a peer, in one run
                 //SOURCES ../../solutions/%s/%s
+                //SOURCES ../bench/*.java
 
                 class %sBench {
                     void main() {
