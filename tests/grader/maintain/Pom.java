@@ -16,7 +16,7 @@ public final class Pom {
     public static String of(List<Lab> labs) throws IOException {
         var libraries = new TreeSet<String>();
         var labFolders = new ArrayList<String>();
-        var testFolders = new ArrayList<>(List.of("tests/kit"));
+        var testFolders = new ArrayList<>(List.of("tests/kit", "tests/bench"));
         for (var lab : labs) {
             labFolders.add("labs/" + lab.slug());
             testFolders.add("tests/" + lab.slug());
