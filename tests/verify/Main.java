@@ -64,7 +64,8 @@ public final class Main implements Callable<Integer> {
     int repeat;
 
     @Option(names = "--mistake", paramLabel = "TEXT",
-            description = "Check only the mistakes whose file name holds TEXT (patch: all of them), with --repeat N times each.")
+            description = "Check only the mistakes whose file name holds TEXT (patch: all of them), with --repeat N "
+                    + "times each.")
     Optional<String> mistake = Optional.empty();
 
     @Option(names = "--load", paramLabel = "N", description = "Keep N cores busy meanwhile.")

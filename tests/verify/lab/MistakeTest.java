@@ -24,8 +24,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 import verify.Selection;
 
 /**
- * Known wrong answers: each passes the steps before its own, and its own step rejects it with the right words. A few are
- * wrong only if two threads meet, so whatever was not told is checked a second time; {@code --mistake} with
+ * Known wrong answers: each passes the steps before its own, and its own step rejects it with the right words. A few
+ * are wrong only if two threads meet, so whatever was not told is checked a second time; {@code --mistake} with
  * {@code --repeat} wants every one of its checks to tell.
  */
 @Execution(ExecutionMode.CONCURRENT)
