@@ -33,14 +33,15 @@ import verify.Selection;
 @MethodSource("verify.Selection#labs")
 class MistakeTest {
     private static final int FEWEST = 15;
+    private static final int MOST = 30;
 
     @Parameter
     Lab lab;
 
     @Test
-    void there_are_enough_mistakes() throws IOException {
+    void there_are_enough_mistakes_and_not_too_many() throws IOException {
         int mistakes = Mistake.of(lab).size();
-        assertTrue(mistakes >= FEWEST, mistakes + " mistakes, fewer than " + FEWEST);
+        assertTrue(mistakes >= FEWEST && mistakes <= MOST, mistakes + " mistakes, not " + FEWEST + " to " + MOST);
     }
 
     @TestFactory
