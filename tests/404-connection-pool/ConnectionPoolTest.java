@@ -404,7 +404,7 @@ class ConnectionPoolTest {
                     });
                     awaitQueue(pool, 1, waiting);
                     waiting.thread().interrupt();
-                    awaitNoticed(waiting.thread());
+                    awaitNoticed(waiting);
                     lease.get().close();
                     try {
                         finish(waiting, "borrow() after an interrupt and a return", "").close();
@@ -1468,10 +1468,10 @@ class ConnectionPoolTest {
                 "the message to name " + name + ", got " + thrown.getMessage(), "say which argument is wrong");
     }
 
-    /** Until a thread has noticed its interrupt: it is awake, but may have no lock yet. At most a millisecond. */
-    private static void awaitNoticed(Thread thread) {
-        long end = System.nanoTime() + 1_000_000;
-        while (thread.isInterrupted() && System.nanoTime() - end < 0) {
+    /** Until a call has noticed its interrupt: it is awake, but may have no lock yet. At most 20 ms. */
+    private static void awaitNoticed(PendingCall<?> call) {
+        long end = System.nanoTime() + 20_000_000;
+        while (call.thread().isInterrupted() && !call.outcome().isDone() && System.nanoTime() - end < 0) {
             Thread.onSpinWait();
         }
     }
