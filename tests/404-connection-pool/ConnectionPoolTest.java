@@ -389,31 +389,43 @@ class ConnectionPoolTest {
         @Test
         void nothing_is_lost_when_an_interrupt_meets_a_return() throws Exception {
             // rejects: an interrupted waiter that does not look whether it was handed a place
-            var pool = pool(plain().withMaxTotal(1));
-            try (var _ = new Onlookers(pool)) {
-                for (int i = 0; i < 60; i++) {
+            int size = 4;
+            int crowd = 300;   // so many that a few, awake already, wait for their turn to take the lock
+            var pool = pool(plain().withMaxTotal(size));
+            for (int round = 0; round < 20; round++) {
+                var leases = new ArrayList<ConnectionPool.Lease<Line>>();
+                while (leases.size() < size) {
                     var lease = tried(pool);
-                    Check.that(lease.isPresent(), "the connection to be lent once more after " + i + " interrupts, it "
-                            + "is gone", "a waiter was interrupted just when it was handed the place: it must keep "
-                            + "it, or pass it on");
-                    var knows = new AtomicBoolean(true);
-                    var waiting = asked(() -> {
+                    Check.that(lease.isPresent(), "all " + size + " connections to be lent once more after some "
+                            + "interrupts, some are gone", "a waiter was interrupted just when it was handed the "
+                            + "place: it must keep it, or pass it on");
+                    leases.add(lease.get());
+                }
+                var unaware = new AtomicInteger();
+                var waiting = new ArrayList<PendingCall<ConnectionPool.Lease<Line>>>();
+                while (waiting.size() < crowd) {
+                    waiting.add(asked(() -> {
                         var lent = pool.borrow(LONG);
-                        knows.set(Thread.currentThread().isInterrupted());
+                        if (!Thread.currentThread().isInterrupted()) {
+                            unaware.incrementAndGet();
+                        }
                         return lent;
-                    });
-                    awaitQueue(pool, 1, waiting);
-                    waiting.thread().interrupt();
-                    awaitNoticed(waiting);
-                    lease.get().close();
+                    }));
+                }
+                awaitQueue(pool, crowd, waiting.getLast());
+                try (var _ = new BusyCarriers()) {   // all of them wake at once, and have to wait for the lock
+                    waiting.forEach(each -> each.thread().interrupt());
+                }
+                leases.forEach(ConnectionPool.Lease::close);
+                for (var each : waiting) {
                     try {
-                        finish(waiting, "borrow() after an interrupt and a return", "").close();
-                        Check.that(knows.get(), "a thread that was interrupted, and got a place all the same, to be "
-                                + "marked as interrupted still", "its interrupt is for whoever waits next: set it again");
+                        finish(each, "borrow() after an interrupt and a return", "").close();
                     } catch (InterruptedException e) {
                         // that is one of two good ends
                     }
                 }
+                Check.that(unaware.get() == 0, "a thread that was interrupted, and got a place all the same, to be "
+                        + "marked as interrupted still", "its interrupt is for whoever waits next: set it again");
             }
         }
 
@@ -1468,36 +1480,29 @@ class ConnectionPoolTest {
                 "the message to name " + name + ", got " + thrown.getMessage(), "say which argument is wrong");
     }
 
-    /** Until a call has noticed its interrupt: it is awake, but may have no lock yet. At most 20 ms. */
-    private static void awaitNoticed(PendingCall<?> call) {
-        long end = System.nanoTime() + 20_000_000;
-        while (call.thread().isInterrupted() && !call.outcome().isDone() && System.nanoTime() - end < 0) {
-            Thread.onSpinWait();
-        }
-    }
+    /** No virtual thread that waits can go on, until this is closed, or for a tenth of a second. */
+    private static final class BusyCarriers implements AutoCloseable {
 
-    /** They look at the pool all the time, so that whoever wakes may have to wait for its lock. */
-    private static final class Onlookers implements AutoCloseable {
-
-        private final List<Thread> threads = new ArrayList<>();
+        private final long end = System.nanoTime() + 100_000_000;
         private volatile boolean over;
 
-        Onlookers(ConnectionPool<Line> pool) {
-            for (int i = 0; i < 2; i++) {
-                threads.add(Thread.ofPlatform().name("kit-onlooker").start(() -> {
-                    while (!over) {
-                        pool.stats();
+        BusyCarriers() throws InterruptedException {
+            int carriers = Runtime.getRuntime().availableProcessors();
+            var busy = new CountDownLatch(carriers);
+            for (int i = 0; i < carriers; i++) {
+                Thread.ofVirtual().name("kit-busy").start(() -> {
+                    busy.countDown();
+                    while (!over && System.nanoTime() - end < 0) {
+                        Thread.onSpinWait();
                     }
-                }));
+                });
             }
+            busy.await();
         }
 
         @Override
-        public void close() throws InterruptedException {
+        public void close() {
             over = true;
-            for (var thread : threads) {
-                thread.join();
-            }
         }
     }
 
