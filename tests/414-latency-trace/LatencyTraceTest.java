@@ -1753,7 +1753,11 @@ class LatencyTraceTest {
                     LockSupport.parkNanos(3_000_000);   // its work
                     thinking = System.nanoTime() - start;
                 }
-                case "/moved" -> response.code(302).addHeader("Location", "/");
+                case "/moved" -> {
+                    // without a body: OkHttp would give it 100 ms to come
+                    return response.code(302).addHeader("Location", "/")
+                            .build();
+                }
                 case "/cut" -> response.onResponseBody(
                         new SocketEffect.CloseSocket());
                 case "/no-response" -> response.onResponseStart(
