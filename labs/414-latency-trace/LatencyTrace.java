@@ -301,13 +301,10 @@ public final class LatencyTrace implements EventListener.Factory {
         }
 
         private String row(Object name, Histogram values) {
-            var row = new StringBuilder("%-8s%7d".formatted(name,
-                    values.getTotalCount()));
-            for (double percentile : new double[] {50, 99, 99.9, 100}) {
-                row.append(" %5s ms".formatted(millis(
-                        percentile(values, percentile).orElse(0))));
-            }
-            return row.append("\n").toString();
+            return DoubleStream.of(50, 99, 99.9, 100).mapToObj(percentile ->
+                    " %5s ms".formatted(millis(percentile(values, percentile)
+                            .orElse(0)))).collect(Collectors.joining("",
+                    "%-8s%7d".formatted(name, values.getTotalCount()), "\n"));
         }
     }
 
@@ -611,12 +608,11 @@ public final class LatencyTrace implements EventListener.Factory {
                 trace.status() == 0 ? "-" : trace.status(),
                 millis(trace.totalNanos()), trace.reused() ? "  reused" : ""));
         for (var span : trace.spans()) {
-            lines.append("  %d %-7s |%s| %6s ms  %s\n".formatted(
-                    span.attempt(), span.phase(),
-                    bar(span, trace.totalNanos(), columns),
-                    millis(span.nanos()), span.detail()
-                            + (span.outcome() == Outcome.OK ? ""
-                            : " " + span.outcome())).replaceAll(" +\n", "\n"));
+            lines.append("  %d %-7s |%s| %6s ms  %s".formatted(span.attempt(),
+                    span.phase(), bar(span, trace.totalNanos(), columns),
+                    millis(span.nanos()), (span.detail() + " " + span.outcome()
+                            .toString().replace("OK", "")).strip())
+                    .stripTrailing()).append("\n");
         }
         return lines + (trace.error().isEmpty() ? ""
                 : "  " + trace.outcome() + ": " + trace.error() + "\n");

@@ -416,13 +416,10 @@ public final class LatencyTrace implements EventListener.Factory {
         }
 
         private String row(Object name, Histogram values) {
-            var row = new StringBuilder("%-8s%7d".formatted(name,
-                    values.getTotalCount()));
-            for (double percentile : new double[] {50, 99, 99.9, 100}) {
-                row.append(" %5s ms".formatted(millis(
-                        percentile(values, percentile).orElse(0))));
-            }
-            return row.append("\n").toString();
+            return DoubleStream.of(50, 99, 99.9, 100).mapToObj(percentile ->
+                    " %5s ms".formatted(millis(percentile(values, percentile)
+                            .orElse(0)))).collect(Collectors.joining("",
+                    "%-8s%7d".formatted(name, values.getTotalCount()), "\n"));
         }
     }
 
@@ -638,7 +635,6 @@ public final class LatencyTrace implements EventListener.Factory {
     }
 
     /** What each event of OkHttp means for the recorder. */
-    // tag::events[]
     private static final class Events extends EventListener {
 
         private final Recorder recorder;
@@ -694,6 +690,7 @@ public final class LatencyTrace implements EventListener.Factory {
             recorder.connectFailed(address);
         }
 
+        // tag::eventsExcerpt[]
         @Override public void requestHeadersStart(Call call) {
             recorder.requestStart("head");
         }
@@ -717,6 +714,7 @@ public final class LatencyTrace implements EventListener.Factory {
         @Override public void responseHeadersStart(Call call) {
             recorder.responseStart();
         }
+        // end::eventsExcerpt[]
 
         @Override public void responseHeadersEnd(Call call, Response response) {
             recorder.responseHead(response.code());
@@ -753,7 +751,6 @@ public final class LatencyTrace implements EventListener.Factory {
             recorder.finish(recorder.failure(), e.toString());
         }
     }
-    // end::events[]
 
     /**
      * A line for the call, and one for each of its spans.
@@ -767,12 +764,11 @@ public final class LatencyTrace implements EventListener.Factory {
                 trace.status() == 0 ? "-" : trace.status(),
                 millis(trace.totalNanos()), trace.reused() ? "  reused" : ""));
         for (var span : trace.spans()) {
-            lines.append("  %d %-7s |%s| %6s ms  %s\n".formatted(
-                    span.attempt(), span.phase(),
-                    bar(span, trace.totalNanos(), columns),
-                    millis(span.nanos()), span.detail()
-                            + (span.outcome() == Outcome.OK ? ""
-                            : " " + span.outcome())).replaceAll(" +\n", "\n"));
+            lines.append("  %d %-7s |%s| %6s ms  %s".formatted(span.attempt(),
+                    span.phase(), bar(span, trace.totalNanos(), columns),
+                    millis(span.nanos()), (span.detail() + " " + span.outcome()
+                            .toString().replace("OK", "")).strip())
+                    .stripTrailing()).append("\n");
         }
         return lines + (trace.error().isEmpty() ? ""
                 : "  " + trace.outcome() + ": " + trace.error() + "\n");
