@@ -945,7 +945,7 @@ public final class LatencyTrace implements EventListener.Factory {
         show(2, "warm call", told(warm), "reused");
         var redirect = call(client, url + "/old", traces);
         show(2, "redirect", told(redirect), "reused");
-        var fallback = call(builder.dns(name -> List.of(
+        var fallback = call(builder.fastFallback(false).dns(name -> List.of(
                 InetAddress.getByName("::1"),
                 InetAddress.getByName("127.0.0.1"))).build(),
                 url + "/search", traces);
