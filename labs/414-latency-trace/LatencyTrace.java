@@ -125,7 +125,7 @@ public final class LatencyTrace implements EventListener.Factory {
                     "TODO step 1: close REQUEST; open WAIT with an empty detail, unless the response has begun already");
         }
 
-        /** The first byte of the response is there. */
+        /** The first head of the response has been read. */
         synchronized void responseStart() {
             throw new UnsupportedOperationException(
                     "TODO step 1: set isAnswered, and close WAIT");
@@ -378,9 +378,9 @@ public final class LatencyTrace implements EventListener.Factory {
         TLS,
         /** The request is written; a small one into a buffer only. */
         REQUEST,
-        /** From the end of the request to the response's first byte. */
+        /** From the end of the request until the response's head is read. */
         WAIT,
-        /** From the first read of the body to its end. */
+        /** From the first bytes of the body that were read to its end. */
         BODY
     }
 
@@ -686,23 +686,20 @@ public final class LatencyTrace implements EventListener.Factory {
 
     /** @return whether all calls went well */
     private static boolean get(String[] args) throws Exception {
-        var request = new Request.Builder().url(args[0]).build();
-        var failures = new AtomicInteger();
+        var traces = new ArrayList<Trace>();
         var builder = new OkHttpClient.Builder().eventListenerFactory(
-                new LatencyTrace(System::nanoTime, trace -> {
-            IO.print(waterfall(trace, 40));
-            failures.addAndGet(trace.outcome() == Outcome.OK ? 0 : 1);
-        }));
+                new LatencyTrace(System::nanoTime, traces::add));
         int times = 1;
         for (int i = 1; i < args.length; i += 2) {
             require(i + 1 < args.length, "argument", args[i]);
             var value = args[i + 1];
             switch (args[i]) {
                 case "--dns" -> builder.dns(name -> lookUp(name, value));
-                case "--proxy" -> builder.proxy(new Proxy(Proxy.Type.HTTP,
-                        InetSocketAddress.createUnresolved(
-                                value.split(":")[0],
-                                Integer.parseInt(value.split(":")[1]))));
+                case "--proxy" -> {
+                    var to = HttpUrl.get("http://" + value);
+                    builder.proxy(new Proxy(Proxy.Type.HTTP, InetSocketAddress
+                            .createUnresolved(to.host(), to.port())));
+                }
                 case "--trust" -> trust(builder,
                         Certificates.decodeCertificatePem(
                                 Files.readString(Path.of(value))));
@@ -715,14 +712,10 @@ public final class LatencyTrace implements EventListener.Factory {
         }
         var client = builder.build();
         for (int i = 0; i < times; i++) {
-            try (var response = client.newCall(request).execute()) {
-                response.body().byteStream().transferTo(
-                        OutputStream.nullOutputStream());
-            } catch (IOException e) {
-                // the trace tells it
-            }
+            IO.print(waterfall(call(client, args[0], traces), 40));
         }
-        return failures.get() == 0;
+        return traces.stream().allMatch(
+                trace -> trace.outcome() == Outcome.OK);
     }
 
     private static List<InetAddress> lookUp(String name, String server)
@@ -825,7 +818,8 @@ public final class LatencyTrace implements EventListener.Factory {
             List<Trace> traces) {
         var request = new Request.Builder().url(url).build();
         try (var response = client.newCall(request).execute()) {
-            response.body().string();
+            response.body().byteStream().transferTo(
+                    OutputStream.nullOutputStream());
         } catch (IOException e) {
             // the trace tells it
         }

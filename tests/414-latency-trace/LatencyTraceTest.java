@@ -103,7 +103,7 @@ class LatencyTraceTest {
                     WAIT 62-92 OK
                     BODY 95-105 OK
                     """, played(COLD), "WAIT begins at the end of the request"
-                    + " and ends at the first byte of the response; "
+                    + " and ends at responseHeadersStart; "
                     + EVENT);
         }
 
@@ -118,6 +118,14 @@ class LatencyTraceTest {
                     "method, url without user and query, status, outcome and"
                             + " error", "they are call.request(), redacted(),"
                             + " status, and the arguments of finish()");
+            // rejects: a failure whose error and status are lost
+            var failed = played("0 callStart\n7 responseHeadersEnd 503\n"
+                    + "9 callFailed");
+            Check.equal("9 503 FAILED java.io.IOException: a failure of the"
+                    + " test", failed.totalNanos() + " " + failed.status() + " "
+                    + failed.outcome() + " " + failed.error(), "totalNanos,"
+                    + " status, outcome and error of a call that has failed",
+                    "outcome and error are the arguments of finish()");
             Check.equal("shop.lab.test, 10.0.0.1:443, head", trace.spans()
                     .stream().map(LatencyTrace.Span::detail)
                     .filter(detail -> !detail.isEmpty())
@@ -182,20 +190,22 @@ class LatencyTraceTest {
                     50 requestBodyEnd
                     90 responseHeadersEnd 200
                     95 callEnd
-                    """), "after 100 Continue the body comes later than the"
-                    + " first byte of the response: once isAnswered, the end of"
+                    """), "after 100 Continue the body comes later than"
+                    + " responseHeadersStart: once isAnswered, the end of"
                     + " the body opens no WAIT, or it would have a negative"
                     + " length, or none");
         }
 
         @Test
         void a_call_that_waits_in_the_dispatcher_has_a_QUEUE_span() {
+            // rejects: an end() that insists on an open span
             spans("QUEUE 5-300 OK\n", played("""
                     0 callStart
                     5 dispatcherQueueStart
                     300 dispatcherQueueEnd
+                    305 responseBodyEnd
                     310 callEnd
-                    """), EVENT);
+                    """), EVENT + "; an end without a begin does nothing");
         }
 
         @Test
@@ -277,8 +287,22 @@ class LatencyTraceTest {
             script.sink = _ -> {
                 throw new IllegalStateException("the sink of the test fails");
             };
+            var logged = new ArrayList<LogRecord>();
+            var handler = new Handler() {
+                @Override
+                public void publish(LogRecord line) {
+                    logged.add(line);
+                }
+
+                @Override
+                public void flush() {}
+
+                @Override
+                public void close() {}
+            };
             var log = Logger.getLogger(LatencyTrace.class.getName());
             log.setUseParentHandlers(false);
+            log.addHandler(handler);
             try {
                 script.play(WARM);
             } catch (IllegalStateException e) {
@@ -286,8 +310,11 @@ class LatencyTraceTest {
                         "catch what the sink throws, and log it: a listener"
                                 + " must not break the call");
             } finally {
+                log.removeHandler(handler);
                 log.setUseParentHandlers(true);
             }
+            Check.that(!logged.isEmpty(), "a line in the log for an exception"
+                    + " of the sink, got none", "use LOG, with Level.ERROR");
             open(0, script, "after a call whose sink threw", "count down before"
                     + " the sink is called");
         }
@@ -297,9 +324,10 @@ class LatencyTraceTest {
                 throws InterruptedException {
             // rejects: a synchronized finish(); a count after the sink
             var script = new Script();
-            var seen = new ArrayList<Integer>();
+            var seen = new ArrayList<String>();
             script.sink = _ -> {
-                seen.add(script.tracer.openTraces());
+                seen.add(script.tracer.openTraces() + " "
+                        + Thread.currentThread().getName());
                 var late = Thread.ofVirtual().start(() -> script.listener
                         .connectFailed(script.call, address("B"),
                                 Proxy.NO_PROXY, null, new IOException()));
@@ -312,8 +340,9 @@ class LatencyTraceTest {
                 }
             };
             script.play(COLD);
-            Check.equal(List.of(0), seen, "openTraces() in the sink",
-                    "count down, then call the sink, once");
+            Check.equal(List.of("0 " + Thread.currentThread().getName()), seen,
+                    "openTraces() and the thread in the sink", "count down,"
+                            + " then call the sink, once, on the same thread");
         }
 
         @Test
@@ -390,6 +419,12 @@ class LatencyTraceTest {
         void a_call_that_opens_no_connection_is_reused() {
             reused(true, WARM, "a REQUEST has begun, and no CONNECT is OK");
             reused(false, COLD, "a CONNECT was OK");
+            // rejects: reused = no CONNECT span
+            reused(true, WARM.replace("1 requestHeadersStart", """
+                    1 connectStart A on racer
+                    1 connectFailed A on racer
+                    1 requestHeadersStart"""), "a CONNECT that has failed is"
+                    + " no connection: only one that is OK counts");
         }
 
         @Test
@@ -687,20 +722,24 @@ class LatencyTraceTest {
 
         @Test
         void a_handshake_that_fails_is_a_FAILED_TLS_after_a_good_CONNECT() {
-            // rejects: CONNECT FAILED as well, or until now; TLS left open
-            var trace = played("""
-                    0 callStart
-                    10 connectStart A on racer
-                    30 secureConnectStart
-                    80 connectFailed A
-                    81 retryDecision no
-                    82 callFailed
-                    """);
-            spans("""
-                    CONNECT 10-30 OK
-                    TLS 30-80 FAILED
-                    """, trace, "on tlsThread, connectFailed() means: CONNECT"
-                    + " was OK until tlsStartNanos, and TLS has failed now");
+            // rejects: CONNECT FAILED as well, or until now; TLS left open;
+            // the thread of callStart taken for that of the handshake
+            for (var caller : List.of("", " on racer")) {
+                var trace = played("0 callStart" + caller + "\n" + """
+                        10 connectStart A on racer
+                        30 secureConnectStart
+                        80 connectFailed A
+                        81 retryDecision no
+                        82 callFailed
+                        """);
+                spans("""
+                        CONNECT 10-30 OK
+                        TLS 30-80 FAILED
+                        """, trace, "on tlsThread, connectFailed() means:"
+                        + " CONNECT was OK until tlsStartNanos, and TLS has"
+                        + " failed now; tlsThread is the thread of tlsStart(),"
+                        + " and callStart may come on another one");
+            }
         }
 
         @Test
@@ -864,11 +903,14 @@ class LatencyTraceTest {
         void a_call_of_eleven_days_is_drawn() {
             // rejects: int arithmetic
             long total = 1_000_000_000_000_000L;
-            var bar = bars(trace(0, total, "WAIT " + total / 2 + "-" + total
-                    + " OK\n"), 1000).getFirst();
-            Check.that(Math.abs(bar.indexOf('=') - 500) <= 1, "the second half"
-                    + " of a call of 10^15 ns to begin at column 500 of 1000,"
-                    + " got " + bar.indexOf('='), "multiply in long");
+            var bar = bars(trace(0, total, "WAIT " + total / 2 + "-"
+                    + total / 4 * 3 + " OK\n"), 1000).getFirst();
+            Check.that(Math.abs(bar.indexOf('=') - 500) <= 1
+                    && Math.abs(bar.lastIndexOf('=') + 1 - 750) <= 1,
+                    "the third quarter of a call of 10^15 ns to be columns 500"
+                            + " to 750 of 1000, got " + bar.indexOf('=')
+                            + " to " + (bar.lastIndexOf('=') + 1),
+                    "multiply in long");
         }
 
         @Test
@@ -1455,35 +1497,54 @@ class LatencyTraceTest {
 
         @Test
         void an_interrupt_ends_the_running_requests_first() throws Exception {
-            // rejects: requests that go on, or are waited for without end
+            // rejects: requests that go on, or are waited for without end; an
+            // interrupt that only the sleep notices; a return that is too early
+            interrupted("sleeps until request 1 is due", 5, 3);
+            interrupted("waits for a permit", 5, 1);
+            interrupted("waits for its last request", 1, 3);
+        }
+
+        private static void interrupted(String when, int count,
+                int maxInFlight) throws Exception {
+            History.note("interrupt openLoop() while it " + when);
             var clock = Clock.byHand();
             var running = new AtomicInteger();
             var interrupted = new AtomicInteger();
+            var mayEnd = new Semaphore(0);
             var atReturn = new CompletableFuture<Integer>();
             var load = PendingCall.start(() -> {
                 try {
-                    return LatencyTrace.openLoop(1, 5, 3, clock, () -> {
+                    return LatencyTrace.openLoop(1, count, maxInFlight, clock,
+                            () -> {
                         running.incrementAndGet();
                         try {
-                            new CountDownLatch(1).await();
+                            mayEnd.acquire();
                         } catch (InterruptedException e) {
                             interrupted.incrementAndGet();
-                        } finally {
-                            running.decrementAndGet();
+                            mayEnd.acquireUninterruptibly();
                         }
-                        return null;
+                        return running.decrementAndGet();
                     });
                 } finally {
                     atReturn.complete(running.get());
                 }
             });
             awaitStarted(1, running, load, DUE);
-            clock.awaitSleepers(1, DUE);
+            if (count > 1 && maxInFlight > 1) {
+                clock.awaitSleepers(1, DUE);
+            }
+            load.awaitWaiting();
             load.thread().interrupt();
+            Await.until(() -> interrupted.get() == 1 || atReturn.isDone(), "the"
+                    + " running request to be interrupted when openLoop() is,"
+                    + " while it " + when, "every wait of openLoop() throws"
+                    + " InterruptedException, and shutdownNow() in finally,"
+                    + " before the executor is closed, interrupts the"
+                    + " requests");
+            load.awaitWaiting();
+            mayEnd.release();
             int left = Await.value(atReturn, "openLoop() to end after an"
-                    + " interrupt, while a request runs", "shutdownNow() in"
-                    + " finally, before the executor is closed: close() waits"
-                    + " for the requests");
+                    + " interrupt", "");
             Check.equal("0 1", left + " " + interrupted, "requests that still"
                     + " run, and requests that were interrupted, when"
                     + " openLoop() ends", "shutdownNow() interrupts them, and"
@@ -1494,7 +1555,8 @@ class LatencyTraceTest {
                 } catch (ExecutionException e) {
                     throw (Exception) e.getCause();
                 }
-            }, "openLoop()", "let the InterruptedException pass");
+            }, "openLoop(), interrupted while it " + when,
+                    "let the InterruptedException pass");
         }
 
         @Test

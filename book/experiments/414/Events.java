@@ -1,7 +1,7 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
 //JAVA 25+
 //DEPS com.squareup.okhttp3:okhttp-jvm:5.5.1
-//DESCRIPTION The events of OkHttp, in their order, for four kinds of call
+//DESCRIPTION The events of OkHttp, in their order, for five kinds of call
 
 import module java.base;
 
@@ -17,7 +17,8 @@ public class Events {
 
     public static void main(String[] args) throws Exception {
         mainThread = Thread.currentThread().getName();
-        var server = new ServerSocket(0, 50, InetAddress.getByName("127.0.0.1"));
+        var server = new ServerSocket(0, 50,
+                InetAddress.getByName("127.0.0.1"));
         Thread.ofVirtual().start(() -> accept(server));
         var client = new OkHttpClient.Builder()
                 .eventListenerFactory(_ -> printer()).build();
@@ -33,6 +34,8 @@ public class Events {
         show("reused connection, closed by the server", client, url + "/");
         show("103 Early Hints", client.newBuilder().connectionPool(
                 new ConnectionPool()).build(), url + "/hints");
+        show("a response in pieces, 200 ms apart", client.newBuilder()
+                .connectionPool(new ConnectionPool()).build(), url + "/pieces");
         show("unknown name", client.newBuilder().dns(name -> {
             throw new UnknownHostException(name);
         }).build(), "http://unknown.lab.test/");
@@ -71,8 +74,13 @@ public class Events {
                 out.write("HTTP/1.1 103 Early Hints\r\n\r\n".getBytes());
                 Thread.sleep(200);
             }
-            out.write(("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
-                    .getBytes());
+            var response = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+            int pause = head.contains("/pieces") ? 200 : 0;
+            for (var piece : response.split(pause == 0 ? "$"
+                    : "(?<=OK\r\n|\r\n\r\n)")) {
+                out.write(piece.getBytes());
+                Thread.sleep(pause);
+            }
             in.read(buffer);
         } catch (IOException | InterruptedException e) {
             // the client has gone
