@@ -204,7 +204,7 @@ public final class LatencyTrace implements EventListener.Factory {
 
     /**
      * Draws a span: so many characters, blank except for the time in which it
-     * was open, which begins and ends in the right column, or in the next one.
+     * was open, which begins and ends in the right column, or in one beside it.
      *
      * @param totalNanos of the call, 0 to 10^15 (11 days)
      * @param width      1 to 1000
@@ -460,7 +460,7 @@ public final class LatencyTrace implements EventListener.Factory {
         /** As {@link System#nanoTime}: only differences mean anything. */
         long nanoTime();
 
-        /** Returns when the clock has come so far; at once, if it has. */
+        /** Returns when the clock has reached this time, or at once if so. */
         void sleepUntil(long nanoTime) throws InterruptedException;
 
         /** The real clock. */

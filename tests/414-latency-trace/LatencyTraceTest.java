@@ -172,6 +172,10 @@ class LatencyTraceTest {
                     WAIT 45-50 OK
                     """, trace, "requestStart() forgets the WAIT that the end"
                     + " of the head has opened: the request goes on");
+            Check.equal("head body ", trace.spans().stream()
+                    .map(LatencyTrace.Span::detail).collect(
+                            Collectors.joining(" ")), "the details of these"
+                    + " spans", "requestStart() is told the part");
         }
 
         @Test
@@ -740,6 +744,21 @@ class LatencyTraceTest {
                         + " failed now; tlsThread is the thread of tlsStart(),"
                         + " and callStart may come on another one");
             }
+            // rejects: a handshake that is forgotten at secureConnectEnd
+            spans("""
+                    CONNECT 10-30 OK
+                    TLS 30-60 OK
+                    """, played("""
+                    0 callStart
+                    10 connectStart A on racer
+                    30 secureConnectStart
+                    60 secureConnectEnd
+                    80 connectFailed A
+                    81 retryDecision no
+                    82 callFailed
+                    """), "HTTP/2 may fail to start after the handshake:"
+                    + " CONNECT was OK until tlsStartNanos, and end() finds no"
+                    + " open TLS");
         }
 
         @Test
@@ -1221,9 +1240,15 @@ class LatencyTraceTest {
             // rejects: a value for each span
             var summary = new LatencyTrace.Summary(Duration.ofMinutes(1), 3);
             summary.record(trace(0, 90_000_000, """
+                    CONNECT 0-5000000 FAILED
                     WAIT 0-10000000 OK
+                    WAIT 12000000-15000000 FAILED
                     WAIT 20000000-50000000 OK
                     """));
+            Check.equal(0L, summary.count(LatencyTrace.Phase.CONNECT),
+                    "count(CONNECT) of a call whose only CONNECT has failed",
+                    "record trace.nanos(phase), which only spans that are OK"
+                            + " make up");
             Check.equal(1L, summary.count(LatencyTrace.Phase.WAIT),
                     "count(WAIT) of one call with two attempts", "record"
                             + " trace.nanos(phase), not each span");
