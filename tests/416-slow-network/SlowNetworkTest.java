@@ -200,7 +200,9 @@ class SlowNetworkTest {
             Check.that(!message.contains("connect"),
                     "a read timeout, got " + timeout, "accept() sleeps after"
                             + " the connection is there");
-            accept.thread().interrupt();
+            awaitSleeper(clock, accept, "accept()", "accept, then pause()");
+            clock.advance(LONG);
+            Await.value(accept.outcome(), "accept() to return", "");
         }
 
         @Test
@@ -494,18 +496,19 @@ class SlowNetworkTest {
         }
 
         @Test
-        void a_disabled_proxy_refuses_and_comes_back_at_the_same_port()
+        void a_closed_proxy_refuses_and_its_port_can_be_used_again()
                 throws Exception {
             var net = new Net(new Clock());
             net.connect();
-            net.proxy.disable();
+            net.proxy.close();
             net.client.play("", gone());
             Check.fails(ConnectException.class, () -> new Socket(HERE,
-                    net.port()).close(), "connect() to a disabled proxy", "");
-            net.proxy.enable();
-            net.connect();
-            net.client.play("", send("again"));
-            net.server.play("", receive("again"));
+                    net.port()).close(), "connect() to a closed proxy", "");
+            var again = closeLater(SlowNetwork.start(net.proxy.localAddress(),
+                    (InetSocketAddress) net.listener.getLocalSocketAddress(),
+                    SlowNetwork.Options.defaults()));
+            Check.equal(net.port(), again.localAddress().getPort(), "the port"
+                    + " of a proxy that is started at the same address", "");
         }
 
     }
@@ -801,8 +804,7 @@ class SlowNetworkTest {
             });
             Check.that(verdict.cause().orElseThrow()
                     instanceof ConnectException, "a ConnectException as cause"
-                    + " of REFUSED, got " + verdict.cause(), "disable() the"
-                    + " proxy before the call");
+                    + " of REFUSED, got " + verdict.cause(), "");
         }
 
         @Test
@@ -1514,7 +1516,7 @@ class SlowNetworkTest {
             SlowNetwork.Client client) throws Exception {
         var verdict = prove(client, scenario);
         verdict(verdict, SlowNetwork.Outcome.FAILURE, true, "the scenario "
-                + scenario + ": its toxics, and REFUSED by disable()");
+                + scenario + ": its toxics");
         return verdict;
     }
 
@@ -1522,6 +1524,10 @@ class SlowNetworkTest {
             SlowNetwork.Outcome outcome, boolean isProtected, String likely) {
         Check.equal(outcome, verdict.outcome(), "the outcome of " + verdict,
                 likely);
+        Check.that(!(verdict.cause().orElse(null)
+                instanceof ExecutionException), "the exception of the client as"
+                + " cause, got " + verdict.cause(), "the cause is getCause() of"
+                + " the ExecutionException");
         Check.equal(isProtected, verdict.isProtected(), "isProtected() of "
                 + verdict, likely);
         Check.equal(outcome == SlowNetwork.Outcome.FAILURE,
@@ -1668,7 +1674,18 @@ class SlowNetworkTest {
         }
 
         void put(byte[] bytes) throws InterruptedException {
-            SlowNetworkTest.put(pipe, bytes);
+            var put = startPut(bytes);
+            var what = "put() of " + bytes.length + " bytes to return";
+            Await.until(() -> put.outcome().isDone() || run.outcome().isDone(),
+                    what, "wait only while there is no room for them");
+            if (!put.outcome().isDone() && bytes.length == QUEUE / 2) {
+                Check.that(!run.outcome().isDone(), "run() to go on while"
+                        + " bytes are put, but it has returned "
+                        + run.outcome(), "only END, CLOSE, RESET and STOP end"
+                        + " run()");
+            }
+            Await.value(put.outcome(), what, "wait only while there is no room"
+                    + " for them");
             History.note("put " + (bytes.length == 0 ? "the end of stream"
                     : bytes.length + " bytes") + at());
         }
@@ -1688,7 +1705,8 @@ class SlowNetworkTest {
         void asleep() throws InterruptedException {
             until(() -> clock.sleepers() == 1, "run() to sleep until the next"
                     + " move is due" + at(), "for a move that is not due yet,"
-                    + " sleepUntil() its instant, on the timing of the pipe");
+                    + " sleepUntil() its instant, on the timing of the pipe;"
+                    + " compare instants by their difference");
             Check.equal(1, clock.sleepers(), "sleeping threads" + at()
                     + ", when " + (seen().isEmpty() ? "nothing" : seen())
                     + " was written", "the next move is not due yet");
