@@ -225,9 +225,10 @@ public final class SlowNetwork implements AutoCloseable {
      */
     public static Verdict prove(Client client, Scenario scenario,
             Duration budget) throws IOException, InterruptedException {
+        var toxics = toxics(scenario);
         var server = origin();
-        try (var proxy = start(ANY, server.getAddress(), Options.defaults(),
-                toxics(scenario))) {
+        var proxy = start(ANY, server.getAddress(), Options.defaults(), toxics);
+        try {
             if (scenario == Scenario.REFUSED) {
                 proxy.close();
             }
@@ -235,6 +236,7 @@ public final class SlowNetwork implements AutoCloseable {
                     proxy.localAddress().getPort()));
             return observe(() -> client.get(uri), scenario, budget);
         } finally {
+            proxy.close();
             server.stop(0);
         }
     }

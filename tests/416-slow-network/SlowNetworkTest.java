@@ -1678,11 +1678,11 @@ class SlowNetworkTest {
             var what = "put() of " + bytes.length + " bytes to return";
             Await.until(() -> put.outcome().isDone() || run.outcome().isDone(),
                     what, "wait only while there is no room for them");
-            if (!put.outcome().isDone() && bytes.length == QUEUE / 2) {
-                Check.that(!run.outcome().isDone(), "run() to go on while"
-                        + " bytes are put, but it has returned "
-                        + run.outcome(), "only END, CLOSE, RESET and STOP end"
-                        + " run()");
+            if (!put.outcome().isDone()) {
+                var last = Await.value(run.outcome(), "run() to go on", "");
+                Check.that(put.outcome().isDone(), "run() to go on while bytes"
+                        + " are put, but it has returned " + last,
+                        "only END, CLOSE, RESET and STOP end run()");
             }
             Await.value(put.outcome(), what, "wait only while there is no room"
                     + " for them");
@@ -1717,8 +1717,8 @@ class SlowNetworkTest {
             asleep();
             clock.advance(millis(millis).minusNanos(1));
             Check.equal(1, clock.sleepers(), "sleeping threads 1 ns before "
-                    + what + ", is due", "sleep until then, in"
-                    + " nanoseconds");
+                    + what + ", is due", "it is due at the instant of its read,"
+                    + " moved by each effect in turn; sleep until then");
             Check.equal("", seen(), "what is written 1 ns too early, of "
                     + what, "sleep until it is due");
             clock.advance(Duration.ofNanos(1));
