@@ -48,7 +48,7 @@ class SlowNetworkTest {
             + " queue when it is due, and put() only stamps it";
 
     /** Loads what takes long, so that no test has to wait for it. */
-    static final class WarmUp implements Runnable {
+    public static final class WarmUp implements Runnable {
 
         @Override
         public void run() {
@@ -583,6 +583,9 @@ class SlowNetworkTest {
         @Test
         void a_chunk_that_waits_when_the_timeout_is_over_is_not_written()
                 throws Exception {
+            var line = new Line(new Clock(), timeout(100, 0));
+            line.put("x");
+            line.awaitRoom("a stall to discard a byte", STALL);
             var move = new SlowNetwork.Move(SlowNetwork.Action.WRITE,
                     ByteBuffer.allocate(5), 90);
             var fault = new SlowNetwork.Timeout(Duration.ofNanos(100), 0);
@@ -1676,8 +1679,9 @@ class SlowNetworkTest {
         void put(byte[] bytes) throws InterruptedException {
             var put = startPut(bytes);
             var what = "put() of " + bytes.length + " bytes to return";
-            Await.until(() -> put.outcome().isDone() || run.outcome().isDone(),
-                    what, "wait only while there is no room for them");
+            Await.until(() -> put.outcome().isDone() || run.outcome().isDone()
+                    && put.thread().getState() == Thread.State.WAITING, what,
+                    "wait only while there is no room for them");
             if (!put.outcome().isDone()) {
                 var last = Await.value(run.outcome(), "run() to go on", "");
                 Check.that(put.outcome().isDone(), "run() to go on while bytes"
