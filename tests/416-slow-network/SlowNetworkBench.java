@@ -72,6 +72,8 @@ public final class SlowNetworkBench {
         IO.println("\nratios within each round");
         ratio(figures, "this lab", "plain relay", "");
         ratio(figures, "this lab", "socat", "");
+        ratio(figures, "plain relay", "no relay", "");
+        ratio(figures, "socat", "no relay", "");
         ratio(figures, "this lab", "no relay", " (target 0.45)");
         ratio(figures, "this lab, latency 20 ms", "this lab", " (target 0.7)");
     }

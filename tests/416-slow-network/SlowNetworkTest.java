@@ -44,6 +44,8 @@ class SlowNetworkTest {
     private static final Duration ENOUGH = Duration.ofSeconds(10);
     private static final InetAddress HERE = InetAddress.getLoopbackAddress();
     private static final InetSocketAddress ANY = new InetSocketAddress(HERE, 0);
+    private static final String ROOM = "wait only while there is no room for"
+            + " them; wake() the other thread; hold no lock during a sleep";
     private static final String TWO_MOVES = "the writer takes the head of the"
             + " queue when it is due, and put() only stamps it";
 
@@ -500,6 +502,8 @@ class SlowNetworkTest {
                 throws Exception {
             var net = new Net(new Clock());
             net.connect();
+            net.client.play("", send("hello"));
+            net.server.play("write what is due", receive("hello"));
             net.proxy.close();
             net.client.play("", gone());
             Check.fails(ConnectException.class, () -> new Socket(HERE,
@@ -1191,7 +1195,8 @@ class SlowNetworkTest {
                         .readNBytes(bytes.length));
                 var likely = "interrupt only a thread that sleeps: a virtual"
                         + " thread that is interrupted while it writes closes"
-                        + " its socket";
+                        + " its socket; remove() closes a connection only if a"
+                        + " pipe asks for that";
                 same(bytes, Await.value(read.outcome(), "12 MiB to be read"
                         + " while toxics are added and removed", likely),
                         "12 MiB", likely);
@@ -1584,7 +1589,7 @@ class SlowNetworkTest {
             pipe.put(bytes);
             return true;
         }).outcome(), "put() of " + bytes.length + " bytes to return",
-                "wait only while there is no room for them");
+                ROOM);
     }
 
     /** A clock that a test owns. */
@@ -1681,15 +1686,14 @@ class SlowNetworkTest {
             var what = "put() of " + bytes.length + " bytes to return";
             Await.until(() -> put.outcome().isDone() || run.outcome().isDone()
                     && put.thread().getState() == Thread.State.WAITING, what,
-                    "wait only while there is no room for them");
+                    ROOM);
             if (!put.outcome().isDone()) {
                 var last = Await.value(run.outcome(), "run() to go on", "");
                 Check.that(put.outcome().isDone(), "run() to go on while bytes"
                         + " are put, but it has returned " + last,
                         "only END, CLOSE, RESET and STOP end run()");
             }
-            Await.value(put.outcome(), what, "wait only while there is no room"
-                    + " for them");
+            Await.value(put.outcome(), what, ROOM);
             History.note("put " + (bytes.length == 0 ? "the end of stream"
                     : bytes.length + " bytes") + at());
         }

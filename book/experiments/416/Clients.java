@@ -23,20 +23,20 @@ class Clients {
         clients.put("HttpURLConnection, read timeout", Clients::urlConnection);
         clients.put("java.net.http", java(_ -> { }, false));
         clients.put("java.net.http, request timeout", java(request -> request.timeout(SECOND), false));
-        clients.put("java.net.http, sendAsync and get(1 s)", java(_ -> { }, true));
+        clients.put("java.net.http, sendAsync, get(1 s)", java(_ -> { }, true));
         clients.put("OkHttp, defaults", okHttp(builder -> builder));
         clients.put("OkHttp, read timeout", okHttp(builder -> builder.readTimeout(SECOND)));
         clients.put("OkHttp, call timeout", okHttp(builder -> builder.callTimeout(SECOND)));
-        IO.println("%-38s%s".formatted("", String.join("  ", Stream.of(SlowNetwork.Scenario.values())
+        IO.println("%-36s%s".formatted("", String.join(" ", Stream.of(SlowNetwork.Scenario.values())
                 .map(scenario -> "%-7s".formatted(short_(scenario))).toList())).stripTrailing());
         for (var client : clients.entrySet()) {
-            var line = new StringJoiner("  ");
+            var line = new StringJoiner(" ");
             for (var scenario : SlowNetwork.Scenario.values()) {
                 var verdict = SlowNetwork.prove(client.getValue(), scenario, Duration.ofSeconds(2));
                 line.add("%-7s".formatted(verdict.isProtected() ? "ok"
                         : verdict.outcome() == SlowNetwork.Outcome.STILL_WAITING ? "WAITS" : verdict.outcome()));
             }
-            IO.println("%-38s%s".formatted(client.getKey(), line).stripTrailing());
+            IO.println("%-36s%s".formatted(client.getKey(), line).stripTrailing());
         }
         IO.println("\nwhat OkHttp with a call timeout has thrown");
         for (var scenario : SlowNetwork.Scenario.values()) {
