@@ -505,7 +505,7 @@ public final class SlowNetwork implements AutoCloseable {
             return false;
         }
         for (var connection : List.copyOf(connections)) {
-            if (connection.up.remove(name) | connection.down.remove(name)) {
+            if (connection.up.remove(name) || connection.down.remove(name)) {
                 connection.close();
             }
         }
@@ -1013,11 +1013,11 @@ public final class SlowNetwork implements AutoCloseable {
             "Black-hole, truncate and reset", "Test a client's timeouts",
             "Slice the bytes", "Add and remove toxics live");
 
-    /** No argument: the demo; {@code proxy} runs until its input ends. */
+    /** No argument: the demo; a proxy runs until its input ends. */
     public static void main(String[] args) throws Exception {
         var words = String.join(" ", args);
-        var proxy = Pattern.compile("proxy (?:--to )?(\\S+):(\\d{1,5})"
-                + "(?: --listen (\\d{1,5}))?(?: --latency (\\d{1,7})ms)?"
+        var proxy = Pattern.compile("(?:proxy|--to) (\\S+):(\\d{1,5})"
+                + "(?: --listen (\\d{1,5}))?(?: --latency (\\d{1,7})(m?s))?"
                 + "(?: --stall-after (\\d{1,12}))?").matcher(words);
         try {
             if (args.length == 0) {
@@ -1029,9 +1029,11 @@ public final class SlowNetwork implements AutoCloseable {
                 (help ? System.out : System.err).println((help ? ""
                         : "not understood: " + words + "\n") + """
                         lab-416   the demo, step by step
-                        lab-416 proxy HOST:PORT [--listen PORT] \
+                        lab-416 --to HOST:PORT [--listen PORT] \
                         [--latency 200ms] [--stall-after BYTES]
-                                  delays both ways; stalls the way back\
+                                  a proxy, until its input ends: delays both
+                                  ways, stalls the way back after BYTES;
+                                  "proxy HOST:PORT" is the same\
                         """);
                 System.exit(help ? 0 : 2);
             }
@@ -1044,10 +1046,11 @@ public final class SlowNetwork implements AutoCloseable {
     }
 
     private static void serve(Matcher words) throws Exception {
-        var latency = new Latency(
-                Duration.ofMillis(number(words.group(4), 0)));
+        var latency = new Latency(Duration.of(number(words.group(4), 0),
+                "s".equals(words.group(5)) ? ChronoUnit.SECONDS
+                        : ChronoUnit.MILLIS));
         var stall = new Timeout(Duration.ZERO,
-                number(words.group(5), Long.MAX_VALUE));
+                number(words.group(6), Long.MAX_VALUE));
         try (var proxy = start(new InetSocketAddress(HERE,
                 (int) number(words.group(3), 0)), new InetSocketAddress(
                 words.group(1), (int) number(words.group(2), 0)),
@@ -1056,9 +1059,6 @@ public final class SlowNetwork implements AutoCloseable {
                 Toxic.of(Direction.DOWNSTREAM, stall))) {
             IO.println("listening on 127.0.0.1:"
                     + proxy.localAddress().getPort());
-            if (System.console() != null) {
-                Thread.currentThread().join();   // until Ctrl-C
-            }
             System.in.transferTo(OutputStream.nullOutputStream());
             IO.println("stats " + proxy.stats());
         }

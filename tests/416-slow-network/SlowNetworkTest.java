@@ -45,7 +45,8 @@ class SlowNetworkTest {
     private static final InetAddress HERE = InetAddress.getLoopbackAddress();
     private static final InetSocketAddress ANY = new InetSocketAddress(HERE, 0);
     private static final String ROOM = "wait only while there is no room for"
-            + " them; wake() the other thread; hold no lock during a sleep";
+            + " them; wake() the other thread; hold no lock during a sleep or"
+            + " a write";
     private static final String TWO_MOVES = "the writer takes the head of the"
             + " queue when it is due, and put() only stamps it";
 
@@ -88,22 +89,22 @@ class SlowNetworkTest {
             var clock = new Clock();
             var calls = new AtomicInteger();
             var slow = SlowNetwork.slow(_ -> calls.incrementAndGet(),
-                    millis(300), clock);
+                    millis(300).plusNanos(400_000), clock);
             var call = PendingCall.start(() -> {
                 slow.handle(null);
                 return true;
             });
             awaitSleeper(clock, call, "handle()", "wait by"
                     + " timing.sleepUntil() before you call the handler");
-            clock.advance(millis(300).minusNanos(1));
+            clock.advance(millis(300).plusNanos(399_999));
             Check.that(clock.sleepers() == 1 && calls.get() == 0, "the handler"
-                    + " not to be called before its delay of 300 ms is over,"
+                    + " not to be called before its delay of 300.4 ms is over,"
                     + " but it was", "sleep until nanoTime() +"
                     + " delay.toNanos()");
             clock.advance(Duration.ofNanos(1));
-            Await.value(call.outcome(), "handle() to return after 300 ms",
+            Await.value(call.outcome(), "handle() to return after 300.4 ms",
                     "sleep until nanoTime() + delay.toNanos()");
-            Check.equal(1, calls.get(), "calls of the handler after 300 ms",
+            Check.equal(1, calls.get(), "calls of the handler after 300.4 ms",
                     "call handler.handle(exchange) after the pause");
         }
 
@@ -264,8 +265,15 @@ class SlowNetworkTest {
 
         @Test
         void each_byte_is_delayed_by_the_latency() throws Exception {
-            // rejects: no delay; milliseconds for nanoseconds
-            var line = new Line(new Clock(), latency(100));
+            // rejects: no delay; milliseconds for nanoseconds; a wait() that
+            // is taken for a chunk
+            var line = new Line(new Clock());
+            var woken = "plan() again after each wait(), as long as the plan is"
+                    + " IDLE";
+            line.awaitIdle("run() to wait for a chunk", woken);
+            line.pipe.add(toxic("0", DOWN, latency(100)));
+            line.awaitIdle("run() to wait for a chunk still, when a toxic has"
+                    + " been added", woken);
             line.put("abc");
             line.silentUntil(100, "abc, read at 0 ms with a latency of 100 ms");
             line.wrote("100 ms abc", "due() is the instant at which the chunk"
@@ -320,10 +328,13 @@ class SlowNetworkTest {
             line.clock.advance(millis(80));
             Await.open(taken, "the first chunk to be written at 100 ms",
                     TWO_MOVES);
+            line.put("c");
             line.clock.advance(millis(50));
             line.releaseWrites();
-            line.wrote("150 ms ab", "\"b\" was due at 120 ms, while the writer"
-                    + " was blocked until 150 ms: then it is written at once");
+            line.silentUntilMore(50, "c, read at 100 ms, when a write blocked");
+            line.wrote("150 ms ab|200 ms c", "\"b\" was due at 120 ms, while"
+                    + " the writer was blocked until 150 ms: then it is"
+                    + " written at once");
         }
 
         @Test
@@ -385,6 +396,23 @@ class SlowNetworkTest {
             line.awaitBytes(QUEUE + 1, "the byte that had to wait for room, at"
                     + " 100 ms: it was read at 0 ms, so it is due then", "stamp"
                     + " the bytes before you wait for room");
+            line.put("a");
+            line.asleep();
+            line.clock.advance(millis(50));
+            line.put(new byte[QUEUE - 1]);
+            put = line.startPut("bc".getBytes());
+            put.awaitWaiting();
+            line.clock.advance(millis(50));
+            line.awaitBytes(QUEUE + 2, "\"a\" at 200 ms", "");
+            line.asleep();
+            put.awaitWaiting();
+            Check.that(!put.outcome().isDone(), "put() of two bytes to wait"
+                    + " while there is room for one, but it returned", "look"
+                    + " again, in a loop, whether there is room for all bytes"
+                    + " that are put");
+            line.clock.advance(millis(50));
+            Await.value(put.outcome(), "put() to return when there is room",
+                    "take() calls notifyAll(); wait in a loop");
         }
 
         @Test
@@ -679,27 +707,35 @@ class SlowNetworkTest {
             line.ends(SlowNetwork.Action.CLOSE, "at the first byte");
             Check.equal(0, line.bytes().length, "bytes that pass a limit of 0",
                     "CLOSE in place of WRITE");
+            var silent = new Line(new Clock(), new SlowNetwork.LimitData(0));
+            silent.put(new byte[0]);
+            silent.ends(SlowNetwork.Action.END, "after the end of stream, which"
+                    + " passes a limit of 0");
         }
 
         @Test
         void the_bytes_before_a_limit_keep_their_latency() throws Exception {
-            // rejects: a close that waits for what comes behind the limit
-            for (var faults : List.of(List.of(latency(100), limit(5)),
-                    List.of(limit(5), latency(100)))) {
-                var line = new Line(new Clock(),
-                        faults.toArray(SlowNetwork.Fault[]::new));
-                line.put("01234");
-                line.asleep();
-                line.clock.advance(millis(50));
-                line.put("56789");
-                line.put(new byte[0]);
-                line.silentUntil(50, "01234, read at 0 ms with " + faults);
-                line.ends(SlowNetwork.Action.CLOSE, "at 100 ms, with the fifth"
-                        + " byte, which a limit of 5 lets pass last: CLOSE at"
-                        + " last");
-                Check.equal("100 ms 01234", line.seen(), "what passes "
-                        + faults, "CLOSE comes after the byte");
-            }
+            // rejects: a close that waits for what comes behind the limit, or
+            // an end of stream in place of it
+            keepLatency("56789", latency(100), limit(5));
+            keepLatency("56789", limit(5), latency(100));
+            keepLatency("", limit(5), latency(100));
+        }
+
+        private static void keepLatency(String next,
+                SlowNetwork.Fault... faults) throws InterruptedException {
+            var line = new Line(new Clock(), faults);
+            line.put("01234");
+            line.asleep();
+            line.clock.advance(millis(50));
+            line.put(next.getBytes());
+            var names = List.of(faults) + "";
+            line.silentUntil(50, "01234, read at 0 ms with " + names);
+            line.ends(SlowNetwork.Action.CLOSE, "at 100 ms, with the fifth"
+                    + " byte, which a limit of 5 lets pass last: CLOSE at last,"
+                    + " whatever comes next");
+            Check.equal("100 ms 01234", line.seen(), "what passes " + names,
+                    "CLOSE comes after the byte");
         }
 
         @Test
@@ -837,24 +873,27 @@ class SlowNetworkTest {
 
         @Test
         void a_trickle_comes_little_by_little() throws Exception {
-            // rejects: an answer that is cut, or comes at once
+            // rejects: an answer that is cut, or comes at once or too fast
             var read = new AtomicInteger();
-            var left = new AtomicInteger();
+            var there = new AtomicInteger();
+            var millis = new AtomicLong();
             failed(SlowNetwork.Scenario.TRICKLE, uri -> {
+                long start = System.nanoTime();
                 try (var socket = ask(uri)) {
                     var in = socket.getInputStream();
                     for (int count = 0; read.get() < 250 && count != -1;
                             read.addAndGet(Math.max(count, 0))) {
                         count = in.read(new byte[100]);
                     }
-                    left.set(in.available());
+                    there.set(read.get() + in.available());
+                    millis.set((System.nanoTime() - start) / 1_000_000);
                     throw new IOException("seen enough");
                 }
             });
-            Check.that(read.get() >= 250 && left.get() < 10_000, "a trickle of"
-                    + " 20,000 bytes to come at 1 kB/s; after " + read.get()
-                    + " bytes, " + left.get() + " more were there",
-                    "Bandwidth(1), downstream");
+            Check.that(read.get() >= 250 && there.get() <= millis.get() + 1,
+                    "a trickle of 20,000 bytes to come at 1 kB/s, which is a"
+                    + " byte each ms; in " + millis.get() + " ms, "
+                    + there.get() + " bytes came", "Bandwidth(1), downstream");
         }
 
         @Test
@@ -914,6 +953,25 @@ class SlowNetworkTest {
                     + verdict.took(), "wait for budget.toNanos()");
             Await.value(interrupted, "the client's thread to be interrupted",
                     "cancel(true) in a finally block");
+            var began = new CountDownLatch(1);
+            var ended = new CompletableFuture<Boolean>();
+            var proof = PendingCall.start(() -> thrownBy(() -> prove(_ -> {
+                began.countDown();
+                try {
+                    new CountDownLatch(1).await();
+                    return "";
+                } finally {
+                    ended.complete(true);
+                }
+            }, SlowNetwork.Scenario.NONE)));
+            Await.open(began, "the client to be called", "start the task");
+            proof.thread().interrupt();
+            Check.that(Await.value(proof.outcome(), "prove() to end when its"
+                    + " thread is interrupted", "let the exception pass")
+                    .failure() instanceof InterruptedException, "an"
+                    + " InterruptedException of prove()", "let it pass");
+            Await.value(ended, "the client's thread to be interrupted when"
+                    + " prove() is", "cancel(true) in a finally block");
         }
 
         @Test
@@ -939,14 +997,20 @@ class SlowNetworkTest {
         void only_an_IOException_is_protection() throws Exception {
             // rejects: any exception will do
             var verdict = prove(_ -> {
-                throw new IllegalStateException("a defect");
+                throw new IllegalStateException("a defect",
+                        new IOException("its cause"));
             }, SlowNetwork.Scenario.RESET);
             verdict(verdict, SlowNetwork.Outcome.FAILURE, false, "the cause"
-                    + " must be an IOException");
+                    + " must be an IOException, and is what the client has"
+                    + " thrown, not what caused that");
             Check.equal("a defect", verdict.cause().map(Throwable::getMessage)
                     .orElse("none"), "the message of the cause", "the cause is"
                     + " what the client has thrown: getCause() of the"
                     + " ExecutionException");
+            verdict(prove(_ -> {
+                throw new StackOverflowError("a defect");
+            }, SlowNetwork.Scenario.RESET), SlowNetwork.Outcome.FAILURE, false,
+                    "whatever the client throws is the cause, an Error too");
             verdict(prove(_ -> {
                 throw new IOException("too careful");
             }, SlowNetwork.Scenario.NONE), SlowNetwork.Outcome.FAILURE, false,
@@ -991,7 +1055,8 @@ class SlowNetworkTest {
 
         @Test
         void slices_are_a_delay_apart() throws Exception {
-            // rejects: a delay before the first slice; instants compared
+            // rejects: a delay before the first slice; instants compared;
+            // whole milliseconds
             apart(new Clock());
             var clock = new Clock();
             clock.startAt(Long.MAX_VALUE - 5_000_000);
@@ -999,18 +1064,20 @@ class SlowNetworkTest {
         }
 
         private static void apart(Clock clock) throws InterruptedException {
-            var line = new Line(clock, slicer(2, 10));
+            var delay = millis(10).plusNanos(400_000);
+            var line = new Line(clock, new SlowNetwork.Slicer(2, delay));
             line.put("abcde");
             line.awaitBytes(2, "the first slice at once", "the first slice"
                     + " does not wait");
             for (int i = 1; i <= 2; i++) {
-                line.asleep();
-                line.clock.advance(millis(10));
+                line.silentUntilMore(delay, "slice " + (i + 1) + ", with a"
+                        + " delay of 10.4 ms,");
                 line.awaitBytes(Math.min(5, 2 * i + 2), "another slice after"
-                        + " 10 ms", "a slice is due a delay after last");
+                        + " 10.4 ms", "a slice is due a delay after last");
             }
             Check.equal("0 ms ab|10 ms cd|20 ms e", line.seen(), "slices of 2"
-                    + " bytes and 10 ms", "a slice is due a delay after last");
+                    + " bytes and 10.4 ms", "a slice is due a delay after"
+                    + " last");
         }
 
         @Test
@@ -1079,6 +1146,15 @@ class SlowNetworkTest {
                     new SlowNetwork.ResetPeer(Duration.ZERO), slicer(2, 10));
             line.put("abcd");
             line.ends(SlowNetwork.Action.RESET, "slice() changes WRITE only");
+            var stalled = new Line(new Clock(), timeout(0, 2), slicer(2, 10));
+            stalled.put("abcd");
+            stalled.put("ef");
+            stalled.put(new byte[0]);
+            stalled.ends(SlowNetwork.Action.END, "after the end of stream, when"
+                    + " a stall has discarded what came before it");
+            Check.equal("0 ms ab", stalled.seen(), "what passes a stall after"
+                    + " 2 bytes, and a slicer behind it", "slice() changes"
+                    + " WRITE only");
         }
 
         @Test
@@ -1092,6 +1168,16 @@ class SlowNetworkTest {
                     + " 100 ms");
             line.ends(SlowNetwork.Action.END, "100 ms after the end of stream"
                     + " was read");
+            for (var fault : List.of(limit(2), new SlowNetwork.ResetPeer(
+                    Duration.ZERO))) {
+                var cut = new Line(new Clock(), fault, slowClose(100));
+                cut.put("abc");
+                Await.until(() -> cut.run.outcome().isDone()
+                        || cut.clock.sleepers() > 0, "run() to end", "");
+                Check.equal(0, cut.clock.sleepers(), "pauses before the end of"
+                        + " a connection with " + fault, "only END comes"
+                        + " later, and neither CLOSE nor RESET");
+            }
         }
 
         @Test
@@ -1335,7 +1421,8 @@ class SlowNetworkTest {
                 net.connect();
                 net.proxy.remove("hole");
                 net.client.play("close the connection if remove() of one of its"
-                        + " pipes returns true", gone());
+                        + " pipes returns true: the client reads the end",
+                        end());
                 net.server.play("close both sides", gone());
                 healthy.play("", send("still here"));
                 healthyServer.play("a connection without the toxic goes on",
@@ -1734,8 +1821,14 @@ class SlowNetworkTest {
 
         void silentUntilMore(int millis, String what)
                 throws InterruptedException {
+            silentUntilMore(millis(millis), what);
+        }
+
+        /** As silentUntil, when something has been written already. */
+        void silentUntilMore(Duration time, String what)
+                throws InterruptedException {
             asleep();
-            clock.advance(millis(millis).minusNanos(1));
+            clock.advance(time.minusNanos(1));
             Check.equal(1, clock.sleepers(), "sleeping threads 1 ns before "
                     + what + " is due", "sleep until then");
             clock.advance(Duration.ofNanos(1));
@@ -1776,8 +1869,9 @@ class SlowNetworkTest {
         /** Until run() returns this. */
         void ends(SlowNetwork.Action last, String when)
                 throws InterruptedException {
-            var likely = "run() returns the action of a move that is not"
-                    + " PAUSE, WRITE or DISCARD";
+            var likely = "look at what each fault makes of WRITE, END and IDLE;"
+                    + " run() returns the first action that is not PAUSE, WRITE"
+                    + " or DISCARD";
             Check.equal(last, Await.value(run.outcome(), "run() to return "
                     + last + " " + when, likely), "what run() returns, "
                     + when, likely);

@@ -8,6 +8,7 @@ import module java.base;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
@@ -20,9 +21,6 @@ class ToxiproxyApi {
 
     private static final ObjectMapper JSON = new ObjectMapper();
 
-    /** What a request is answered with. */
-    private record Answer(int status, Object body) {}
-
     private static final class Refused extends Exception {
         final int status;
 
@@ -32,235 +30,194 @@ class ToxiproxyApi {
         }
     }
 
-    /** A named proxy: an object of the lab while it is enabled. */
-    private static final class Entry {
-        final String name;
-        InetSocketAddress listen;
-        InetSocketAddress upstream;
-        SlowNetwork running;
-        Map<String, ObjectNode> toxics = new LinkedHashMap<>();
-
-        Entry(String name) {
-            this.name = name;
-        }
-
-        void start() throws IOException, Refused {
-            var all = new ArrayList<SlowNetwork.Toxic>();
-            for (var toxic : toxics.values()) {
-                all.add(toxic(toxic));
-            }
-            running = SlowNetwork.start(listen, upstream, SlowNetwork.Options.defaults(),
-                    all.toArray(SlowNetwork.Toxic[]::new));
-            listen = running.localAddress();   // for port 0, and to start again at the same one
-        }
-
-        void stop() {
-            if (running != null) {
-                running.close();
-                running = null;
-            }
-        }
-
-        ObjectNode json() {
-            var json = JSON.createObjectNode().put("name", name).put("listen", shown(listen))
-                    .put("upstream", shown(upstream)).put("enabled", running != null);
-            json.putArray("toxics").addAll(toxics.values());
-            return json;
-        }
-    }
-
-    private final Map<String, Entry> proxies = new LinkedHashMap<>();
+    private final Map<String, ObjectNode> proxies = new LinkedHashMap<>();   // as the API shows them
+    private final Map<String, SlowNetwork> running = new HashMap<>();        // those that are enabled
 
     void main(String[] args) throws IOException {
-        int port = args.length == 0 ? 8474 : Integer.parseInt(args[0]);
-        var server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), port), 0);
+        var server = HttpServer.create(address("127.0.0.1:" + (args.length == 0 ? "8474" : args[0])), 0);
         server.createContext("/", this::handle);
         server.start();
         IO.println("listening on 127.0.0.1:" + server.getAddress().getPort());
         System.in.transferTo(OutputStream.nullOutputStream());
         server.stop(0);
-        proxies.values().forEach(Entry::stop);
+        running.values().forEach(SlowNetwork::close);
     }
 
     /** The server has one thread, so requests never overlap. */
     private void handle(HttpExchange call) throws IOException {
-        Answer answer;
+        int status;
+        Object answer;
         try {
-            var text = call.getRequestBody().readNBytes(64 * 1024);
             var path = call.getRequestURI().getPath().replaceAll("^/|/$", "").split("/");
-            answer = route(call.getRequestMethod().replace("PATCH", "POST"), path,
-                    text.length == 0 ? JSON.createObjectNode() : JSON.readTree(text));
-        } catch (Refused e) {
-            answer = new Answer(e.status, Map.of("error", e.getMessage(), "status", e.status));
-        } catch (IllegalArgumentException | com.fasterxml.jackson.core.JacksonException e) {
-            answer = new Answer(400, Map.of("error", "bad request body: " + e.getMessage(), "status", 400));
-        } catch (IOException e) {
-            answer = new Answer(500, Map.of("error", String.valueOf(e.getMessage()), "status", 500));
+            var what = call.getRequestMethod().replace("PATCH", "POST") + " " + path[0] + " " + path.length;
+            answer = route(what, path, JSON.readTree(call.getRequestBody().readNBytes(64 * 1024)));
+            status = answer == null ? 204 : what.matches("POST (proxies|populate) 1") ? 201 : 200;
+        } catch (Refused | IOException | IllegalArgumentException e) {
+            status = e instanceof Refused refused ? refused.status : e instanceof SocketException ? 500 : 400;
+            answer = Map.of("error", String.valueOf(e.getMessage()), "status", status);
         }
-        var bytes = answer.body() == null ? new byte[0] : JSON.writeValueAsBytes(answer.body());
+        var bytes = answer == null ? new byte[0] : JSON.writeValueAsBytes(answer);
         call.getResponseHeaders().set("Content-Type", "application/json");
-        call.sendResponseHeaders(answer.status(), bytes.length == 0 ? -1 : bytes.length);
+        call.sendResponseHeaders(status, bytes.length == 0 ? -1 : bytes.length);
         call.getResponseBody().write(bytes);
         call.close();
     }
 
-    private Answer route(String method, String[] path, JsonNode body) throws IOException, Refused {
-        return switch (method + " " + path[0] + " " + path.length) {
-            case "GET version 1" -> new Answer(200, Map.of("version", "lab-416"));
+    /** What is answered; null for an answer without a body. */
+    private Object route(String what, String[] path, JsonNode body) throws IOException, Refused {
+        return switch (what) {
             case "POST reset 1" -> reset();
             case "POST populate 1" -> populate(body);
-            case "GET proxies 1" -> new Answer(200, proxies.values().stream()
-                    .collect(Collectors.toMap(entry -> entry.name, Entry::json)));
-            case "POST proxies 1" -> new Answer(201, create(body).json());
-            case "GET proxies 2" -> new Answer(200, find(path[1]).json());
-            case "POST proxies 2" -> update(find(path[1]), body);
-            case "DELETE proxies 2" -> {
-                find(path[1]).stop();
-                proxies.remove(path[1]);
-                yield new Answer(204, null);
-            }
-            case "GET proxies 3" -> new Answer(200, find(path[1]).toxics.values());
-            case "POST proxies 3" -> add(find(path[1]), body);
-            case "GET proxies 4" -> new Answer(200, find(path[1], path[3]));
-            case "POST proxies 4" -> change(find(path[1]), find(path[1], path[3]), body);
-            case "DELETE proxies 4" -> {
-                replace(find(path[1]), find(path[1], path[3]), Optional.empty());
-                yield new Answer(204, null);
-            }
+            case "GET proxies 1" -> proxies;
+            case "POST proxies 1" -> create(body);
+            case "GET proxies 2" -> proxy(path);
+            case "POST proxies 2" -> update(proxy(path), body);
+            case "DELETE proxies 2" -> delete(proxy(path));
+            case "GET proxies 3" -> proxy(path).get("toxics");
+            case "POST proxies 3" -> add(proxy(path), body);
+            case "GET proxies 4" -> toxic(path);
+            case "POST proxies 4" -> put(proxy(path), merged(toxic(path), body));
+            case "DELETE proxies 4" -> remove(proxy(path), toxic(path));
             default -> throw new Refused(405, "no such method or path");
         };
     }
 
-    private Entry find(String name) throws Refused {
-        return Optional.ofNullable(proxies.get(name)).orElseThrow(() -> new Refused(404, "proxy not found"));
+    private ObjectNode proxy(String[] path) throws Refused {
+        return Optional.ofNullable(proxies.get(path[1])).orElseThrow(() -> new Refused(404, "proxy not found"));
     }
 
-    private ObjectNode find(String proxy, String toxic) throws Refused {
-        return Optional.ofNullable(find(proxy).toxics.get(toxic))
-                .orElseThrow(() -> new Refused(404, "toxic not found"));
+    private ObjectNode toxic(String[] path) throws Refused {
+        return (ObjectNode) proxy(path).get("toxics").valueStream().filter(toxic -> name(toxic).equals(path[3]))
+                .findAny().orElseThrow(() -> new Refused(404, "toxic not found"));
     }
 
-    private Entry create(JsonNode body) throws IOException, Refused {
-        var entry = new Entry(required(body, "name"));
-        entry.listen = address(body.path("listen").asText("127.0.0.1:0"));
-        entry.upstream = address(required(body, "upstream"));
-        if (proxies.containsKey(entry.name)) {
+    private ObjectNode create(JsonNode body) throws IOException, Refused {
+        var proxy = JSON.createObjectNode().put("name", required(body, "name"))
+                .put("listen", body.path("listen").asText("127.0.0.1:0")).put("upstream", required(body, "upstream"))
+                .put("enabled", body.path("enabled").asBoolean(true));
+        proxy.putArray("toxics");
+        if (proxies.containsKey(name(proxy))) {
             throw new Refused(409, "proxy already exists");
         }
-        if (body.path("enabled").asBoolean(true)) {
-            entry.start();
-        }
-        proxies.put(entry.name, entry);
-        return entry;
+        apply(proxy);
+        proxies.put(name(proxy), proxy);
+        return proxy;
     }
 
-    private Answer populate(JsonNode body) throws IOException, Refused {
-        var all = JSON.createObjectNode();
-        var list = all.putArray("proxies");
+    private Object populate(JsonNode body) throws IOException, Refused {
+        var created = JSON.createArrayNode();
         for (var each : body) {
-            var old = proxies.remove(required(each, "name"));
-            if (old != null) {
-                old.stop();
-            }
-            list.add(create(each).json());
+            delete(each);
+            created.add(create(each));
         }
-        return new Answer(201, all);
+        return Map.of("proxies", created);
     }
 
-    private Answer reset() throws IOException, Refused {
-        for (var entry : proxies.values()) {
-            for (var toxic : List.copyOf(entry.toxics.values())) {
-                replace(entry, toxic, Optional.empty());
-            }
-            if (entry.running == null) {
-                entry.start();
-            }
+    private ObjectNode update(ObjectNode proxy, JsonNode body) throws IOException, Refused {
+        var next = merged(proxy, body);
+        next.set("toxics", proxy.get("toxics"));
+        if (!next.equals(proxy)) {
+            apply(next);
+            proxies.put(name(proxy), next);
         }
-        return new Answer(204, null);
+        return next;
     }
 
     /** Fields that are missing stay as they are. */
-    private Answer update(Entry entry, JsonNode body) throws IOException, Refused {
-        var listen = address(body.path("listen").asText(shown(entry.listen)));
-        var upstream = address(body.path("upstream").asText(shown(entry.upstream)));
-        boolean enabled = body.path("enabled").asBoolean(entry.running != null);
-        boolean moves = !listen.equals(entry.listen) || !upstream.equals(entry.upstream);
-        entry.listen = listen;
-        entry.upstream = upstream;
-        if (!enabled || moves) {
-            entry.stop();
-        }
-        if (enabled && entry.running == null) {
-            entry.start();
-        }
-        return new Answer(200, entry.json());
+    private static ObjectNode merged(ObjectNode old, JsonNode body) throws IOException {
+        return JSON.readerForUpdating(old.deepCopy()).readValue(body);
     }
 
-    private Answer add(Entry entry, JsonNode body) throws Refused {
-        var toxic = JSON.createObjectNode();
+    /** Starts it anew, or not at all. */
+    private void apply(ObjectNode proxy) throws IOException, Refused {
+        live(proxy).ifPresent(SlowNetwork::close);
+        running.remove(name(proxy));
+        if (proxy.get("enabled").asBoolean()) {
+            var first = new ArrayList<SlowNetwork.Toxic>();
+            for (var toxic : proxy.get("toxics")) {
+                first.add(parsed(toxic));
+            }
+            var started = SlowNetwork.start(address(proxy.get("listen").asText()), address(proxy.get("upstream")
+                    .asText()), SlowNetwork.Options.defaults(), first.toArray(SlowNetwork.Toxic[]::new));
+            running.put(name(proxy), started);
+            proxy.put("listen", "127.0.0.1:" + started.localAddress().getPort());   // to enable it there again
+        }
+    }
+
+    private Object delete(JsonNode proxy) {
+        live(proxy).ifPresent(SlowNetwork::close);
+        running.remove(name(proxy));
+        proxies.remove(name(proxy));
+        return null;
+    }
+
+    private Object reset() throws IOException, Refused {
+        for (var proxy : List.copyOf(proxies.values())) {
+            for (var toxic : proxy.get("toxics").deepCopy()) {
+                remove(proxy, toxic);
+            }
+            update(proxy, JSON.createObjectNode().put("enabled", true));
+        }
+        return null;
+    }
+
+    private ObjectNode add(ObjectNode proxy, JsonNode body) throws Refused {
+        var type = required(body, "type");
         var stream = body.path("stream").asText("downstream").toLowerCase(Locale.ROOT);
-        toxic.putObject("attributes").setAll((ObjectNode) body.withObject("/attributes"));
-        toxic.put("name", body.path("name").asText(required(body, "type") + "_" + stream))
-                .put("type", required(body, "type")).put("stream", stream)
-                .put("toxicity", body.path("toxicity").asDouble(1));
-        var valid = toxic(toxic);
-        if (entry.toxics.putIfAbsent(valid.name(), toxic) != null) {
+        var toxic = JSON.createObjectNode().put("name", body.path("name").asText(type + "_" + stream))
+                .put("type", type).put("stream", stream).put("toxicity", body.path("toxicity").asDouble(1));
+        toxic.set("attributes", body.path("attributes"));
+        if (proxy.get("toxics").valueStream().anyMatch(one -> name(one).equals(name(toxic)))) {
             throw new Refused(409, "toxic already exists");
         }
-        if (entry.running != null) {
-            entry.running.add(valid);
-        }
-        return new Answer(200, toxic);
+        return put(proxy, toxic);
     }
 
-    /** Attributes that are missing stay as they are. */
-    private Answer change(Entry entry, ObjectNode old, JsonNode body) throws Refused {
-        var next = old.deepCopy();
-        next.put("toxicity", body.path("toxicity").asDouble(old.path("toxicity").asDouble()));
-        body.path("attributes").properties()
-                .forEach(one -> ((ObjectNode) next.get("attributes")).set(one.getKey(), one.getValue()));
-        replace(entry, old, Optional.of(next));
-        return new Answer(200, next);
+    /** The lab has no update: a toxic of this name is removed, and another one added. */
+    private ObjectNode put(ObjectNode proxy, ObjectNode toxic) throws Refused {
+        var valid = parsed(toxic);
+        remove(proxy, toxic);
+        ((ArrayNode) proxy.get("toxics")).add(toxic);
+        live(proxy).ifPresent(network -> network.add(valid));
+        return toxic;
     }
 
-    /** The lab has no update: a toxic is removed, and another one is added. */
-    private void replace(Entry entry, ObjectNode old, Optional<ObjectNode> next) throws Refused {
-        var valid = next.isPresent() ? Optional.of(toxic(next.get())) : Optional.<SlowNetwork.Toxic>empty();
-        var name = old.path("name").asText();
-        entry.toxics.remove(name);
-        next.ifPresent(toxic -> entry.toxics.put(name, toxic));
-        if (entry.running != null) {
-            entry.running.remove(name);
-            valid.ifPresent(entry.running::add);
-        }
+    private Object remove(ObjectNode proxy, JsonNode toxic) {
+        ((ArrayNode) proxy.get("toxics")).removeIf(one -> name(one).equals(name(toxic)));
+        live(proxy).ifPresent(network -> network.remove(name(toxic)));
+        return null;
     }
 
-    private static SlowNetwork.Toxic toxic(ObjectNode json) throws Refused {
-        var attributes = json.path("attributes");
-        if (attributes.path("jitter").asLong() != 0 || attributes.path("size_variation").asLong() != 0) {
+    private Optional<SlowNetwork> live(JsonNode proxy) {
+        return Optional.ofNullable(running.get(name(proxy)));
+    }
+
+    private static SlowNetwork.Toxic parsed(JsonNode json) throws Refused {
+        var given = json.path("attributes");
+        if (given.path("jitter").asLong() != 0 || given.path("size_variation").asLong() != 0) {
             throw new Refused(400, "jitter and size_variation are not simulated");
         }
         var fault = switch (json.path("type").asText()) {
-            case "latency" -> new SlowNetwork.Latency(millis(attributes, "latency"));
-            case "bandwidth" -> new SlowNetwork.Bandwidth(attributes.path("rate").asInt());
-            case "slow_close" -> new SlowNetwork.SlowClose(millis(attributes, "delay"));
-            case "timeout" -> new SlowNetwork.Timeout(millis(attributes, "timeout"), 0);
-            case "reset_peer" -> new SlowNetwork.ResetPeer(millis(attributes, "timeout"));
-            case "limit_data" -> new SlowNetwork.LimitData(attributes.path("bytes").asLong());
-            case "slicer" -> new SlowNetwork.Slicer(attributes.path("average_size").asInt(),
-                    Duration.of(attributes.path("delay").asLong(), ChronoUnit.MICROS));
+            case "latency" -> new SlowNetwork.Latency(millis(given, "latency"));
+            case "bandwidth" -> new SlowNetwork.Bandwidth(given.path("rate").asInt());
+            case "slow_close" -> new SlowNetwork.SlowClose(millis(given, "delay"));
+            case "timeout" -> new SlowNetwork.Timeout(millis(given, "timeout"), 0);
+            case "reset_peer" -> new SlowNetwork.ResetPeer(millis(given, "timeout"));
+            case "limit_data" -> new SlowNetwork.LimitData(given.path("bytes").asLong());
+            case "slicer" -> new SlowNetwork.Slicer(given.path("average_size").asInt(),
+                    Duration.of(given.path("delay").asLong(), ChronoUnit.MICROS));
             default -> throw new Refused(400, "invalid toxic type");
         };
-        var direction = switch (json.path("stream").asText()) {
-            case "upstream" -> SlowNetwork.Direction.UPSTREAM;
-            case "downstream" -> SlowNetwork.Direction.DOWNSTREAM;
-            default -> throw new Refused(400, "stream was invalid, can be either upstream or downstream");
-        };
-        return new SlowNetwork.Toxic(json.path("name").asText(), direction, json.path("toxicity").asDouble(), fault);
+        var stream = SlowNetwork.Direction.valueOf(json.path("stream").asText().toUpperCase(Locale.ROOT));
+        return new SlowNetwork.Toxic(name(json), stream, json.path("toxicity").asDouble(), fault);
     }
 
     private static Duration millis(JsonNode attributes, String name) {
         return Duration.ofMillis(attributes.path(name).asLong());
+    }
+
+    private static String name(JsonNode proxyOrToxic) {
+        return proxyOrToxic.path("name").asText();
     }
 
     private static String required(JsonNode body, String field) throws Refused {
@@ -273,9 +230,5 @@ class ToxiproxyApi {
     private static InetSocketAddress address(String text) {
         int colon = text.lastIndexOf(':');
         return new InetSocketAddress(text.substring(0, colon), Integer.parseInt(text.substring(colon + 1)));
-    }
-
-    private static String shown(InetSocketAddress address) {
-        return address.getHostString() + ":" + address.getPort();
     }
 }
