@@ -921,7 +921,7 @@ public final class SlowNetwork implements AutoCloseable {
     /** A client with a timeout for each read, and for nothing else. */
     private static String get(URI uri) throws IOException {
         var call = uri.toURL().openConnection();
-        call.setReadTimeout(300);
+        call.setReadTimeout(500);
         try (var in = call.getInputStream()) {
             return new String(in.readAllBytes());
         }

@@ -46,7 +46,8 @@ class SlowNetworkTest {
     private static final InetSocketAddress ANY = new InetSocketAddress(HERE, 0);
     private static final String ROOM = "wait only while there is no room for"
             + " them; wake() the other thread; hold no lock during a sleep or"
-            + " a write";
+            + " a write; a stall discards bytes at once, not when they are"
+            + " due";
     private static final String TWO_MOVES = "the writer takes the head of the"
             + " queue when it is due, and put() only stamps it";
 
@@ -271,11 +272,13 @@ class SlowNetworkTest {
             var woken = "plan() again after each wait(), as long as the plan is"
                     + " IDLE";
             line.awaitIdle("run() to wait for a chunk", woken);
-            line.pipe.add(toxic("0", DOWN, latency(100)));
+            var latency = millis(100).plusNanos(400_000);
+            line.pipe.add(toxic("0", DOWN, new SlowNetwork.Latency(latency)));
             line.awaitIdle("run() to wait for a chunk still, when a toxic has"
                     + " been added", woken);
             line.put("abc");
-            line.silentUntil(100, "abc, read at 0 ms with a latency of 100 ms");
+            line.silentUntil(latency, "abc, read at 0 ms with a latency of"
+                    + " 100.4 ms");
             line.wrote("100 ms abc", "due() is the instant at which the chunk"
                     + " was read, plus the latency");
         }
@@ -569,15 +572,21 @@ class SlowNetworkTest {
         void a_stall_discards_bytes_at_once_whatever_their_latency()
                 throws Exception {
             // rejects: bytes that fill the queue until they are due
-            var line = new Line(new Clock(), new SlowNetwork.Latency(LONG),
-                    timeout(0, 0));
-            for (int i = 0; i < 4; i++) {
-                line.put(new byte[QUEUE / 2]);
+            var slow = new SlowNetwork.Latency(LONG);
+            for (var faults : List.of(List.of(slow, timeout(0, 0)),
+                    List.of(slow, timeout(100, 0)),
+                    List.of(timeout(0, 0), slow))) {
+                var line = new Line(new Clock(),
+                        faults.toArray(SlowNetwork.Fault[]::new));
+                for (int i = 0; i < 4; i++) {
+                    line.put(new byte[QUEUE / 2]);
+                }
+                line.awaitRoom("all bytes to be discarded, though each has a"
+                        + " latency of an hour, by " + faults, STALL + "; a"
+                        + " latency does not change DISCARD: move.later()");
+                Check.equal(0, line.bytes().length, "bytes that pass a stall",
+                        STALL);
             }
-            line.awaitRoom("all bytes to be discarded, though each has a"
-                    + " latency of an hour", STALL);
-            Check.equal(0, line.bytes().length, "bytes that pass a stall",
-                    STALL);
         }
 
         @Test
@@ -741,19 +750,20 @@ class SlowNetworkTest {
         @Test
         void a_reset_comes_with_the_first_chunk_or_later() throws Exception {
             // rejects: a reset before anything has come; a chunk that passes
-            for (int after : new int[] {0, 50}) {
+            for (var after : List.of(Duration.ZERO, Duration.ofNanos(400_000),
+                    millis(50))) {
                 for (var chunk : List.of("a", "")) {
                     var line = new Line(new Clock(),
-                            new SlowNetwork.ResetPeer(millis(after)));
+                            new SlowNetwork.ResetPeer(after));
                     line.awaitIdle("no reset before anything has come",
                             "leave IDLE alone");
                     line.clock.advance(millis(10));
                     line.put(chunk.getBytes());
-                    if (after > 0) {
-                        line.silentUntil(after, "a reset 50 ms after the first"
-                                + " chunk");
+                    if (after.isPositive()) {
+                        line.silentUntil(after, "a reset " + after + " after"
+                                + " the first chunk");
                     }
-                    line.ends(SlowNetwork.Action.RESET, after + " ms after "
+                    line.ends(SlowNetwork.Action.RESET, after + " after "
                             + (chunk.isEmpty() ? "the end of stream"
                             : "the first chunk"));
                     Check.equal(0, line.bytes().length, "bytes written before"
@@ -953,6 +963,16 @@ class SlowNetworkTest {
                     + verdict.took(), "wait for budget.toNanos()");
             Await.value(interrupted, "the client's thread to be interrupted",
                     "cancel(true) in a finally block");
+            var released = new CompletableFuture<String>();
+            closeLater(() -> released.complete(""));
+            var stubborn = PendingCall.start(() -> SlowNetwork.prove(_ ->
+                    released.exceptionally(_ -> "").join(),
+                    SlowNetwork.Scenario.NONE, budget));
+            verdict(Await.value(stubborn.outcome(), "prove() to return when the"
+                    + " budget is used up, with a client that an interrupt does"
+                    + " not end", "interrupt the client's thread, and do not"
+                    + " wait for its end"), SlowNetwork.Outcome.STILL_WAITING,
+                    false, "");
             var began = new CountDownLatch(1);
             var ended = new CompletableFuture<Boolean>();
             var proof = PendingCall.start(() -> thrownBy(() -> prove(_ -> {
@@ -1411,7 +1431,7 @@ class SlowNetworkTest {
                 throws Exception {
             // rejects: a connection that goes on without some of its bytes
             for (var direction : List.of(UP, DOWN)) {
-                var draws = new ConcurrentLinkedQueue<>(List.of(0.6, 0.4));
+                var draws = new ConcurrentLinkedQueue<>(List.of(0.6, 0.4, 0.4));
                 var net = new Net(new Clock(), draws::poll,
                         new SlowNetwork.Toxic("hole", direction, 0.5,
                                 timeout(0, 0)));
@@ -1419,7 +1439,11 @@ class SlowNetworkTest {
                 var healthy = net.client;
                 var healthyServer = net.server;
                 net.connect();
+                var held = net.client;
+                net.connect();
                 net.proxy.remove("hole");
+                held.play("close each connection of which a pipe returns true",
+                        end());
                 net.client.play("close the connection if remove() of one of its"
                         + " pipes returns true: the client reads the end",
                         end());
@@ -1809,8 +1833,13 @@ class SlowNetworkTest {
 
         /** Nothing is written earlier. */
         void silentUntil(int millis, String what) throws InterruptedException {
+            silentUntil(millis(millis), what);
+        }
+
+        void silentUntil(Duration time, String what)
+                throws InterruptedException {
             asleep();
-            clock.advance(millis(millis).minusNanos(1));
+            clock.advance(time.minusNanos(1));
             Check.equal(1, clock.sleepers(), "sleeping threads 1 ns before "
                     + what + ", is due", "it is due at the instant of its read,"
                     + " moved by each effect in turn; sleep until then");
