@@ -8,6 +8,7 @@ import module java.base;
 
 import bench.Arguments;
 import bench.Figures;
+import bench.Loopback;
 
 /**
  * Does a throttled socket reach the rate it was given? What does a limit cost? Do flows that share one get equal parts?
@@ -74,10 +75,10 @@ public final class ThrottleBench {
         try (var file = new RandomAccessFile(dir.resolve("zeros").toFile(), "rw")) {
             file.setLength(100_000_000L * (seconds + 2));   // a sparse file
         }
-        int web = freePort();
+        int web = Loopback.freePort();
         Files.writeString(dir.resolve("conf"), CONFIG.replace("DIR", dir.toString()).replace("PORT", "" + web));
         var nginx = start(Path.of("/usr/sbin/nginx"), "-c", dir.resolve("conf").toString());
-        int port = freePort();
+        int port = Loopback.freePort();
         var iperf3 = start(Path.of("/usr/bin/iperf3"), "--server", "--port", "" + port);
         try {
             awaitServer(web);
@@ -210,11 +211,17 @@ public final class ThrottleBench {
 
     /** A server that reads what comes; then it closes the connection. */
     private static int sink() throws IOException {
-        return serve(client -> client.getInputStream().transferTo(OutputStream.nullOutputStream()));
+        return Loopback.serve(listener(), client -> client.getInputStream().transferTo(OutputStream.nullOutputStream()));
+    }
+
+    private static ServerSocket listener() throws IOException {
+        var listener = new ServerSocket();
+        listener.setReceiveBufferSize(BUFFER);
+        return listener;
     }
 
     private static int plainRelay(int to) throws IOException {
-        return serve(client -> {
+        return Loopback.serve(listener(), client -> {
             try (var upstream = new Socket()) {
                 upstream.setReceiveBufferSize(BUFFER);
                 upstream.connect(new InetSocketAddress(HERE, to));
@@ -231,39 +238,6 @@ public final class ThrottleBench {
                 upstream.getInputStream().read();
             }
         });
-    }
-
-    private interface Handler {
-        void serve(Socket client) throws IOException;
-    }
-
-    private static int serve(Handler handler) throws IOException {
-        var listener = new ServerSocket();
-        listener.setReceiveBufferSize(BUFFER);
-        listener.bind(new InetSocketAddress(HERE, 0), 50);
-        Thread.ofVirtual().start(() -> {
-            while (true) {
-                try {
-                    var client = listener.accept();
-                    Thread.ofVirtual().start(() -> {
-                        try (client) {
-                            handler.serve(client);
-                        } catch (IOException e) {
-                            // a client that went away
-                        }
-                    });
-                } catch (IOException e) {
-                    throw new UncheckedIOException(e);
-                }
-            }
-        });
-        return listener.getLocalPort();
-    }
-
-    private static int freePort() throws IOException {
-        try (var probe = new ServerSocket(0, 1, HERE)) {
-            return probe.getLocalPort();
-        }
     }
 
     private static Process start(Path program, String... arguments) throws IOException {

@@ -10,7 +10,6 @@ import module java.base;
 
 import com.sun.net.httpserver.HttpServer;
 import kit.Await;
-import kit.Bytes;
 import kit.Check;
 import kit.FakeTiming;
 import kit.History;
@@ -628,13 +627,13 @@ class ThrottleTest {
                 }
                 end += count;
             }
-            same(data, Arrays.copyOfRange(read, 50, end), "the bytes"
+            Check.sameBytes(data, Arrays.copyOfRange(read, 50, end), "the bytes"
                     + " read through a throttled stream, at offset 50",
                     "read into bytes from offset on, and return the count");
             var sink = new ByteArrayOutputStream();
             Throttle.write(sink, limit(1000, 100, clock))
                     .write(read, 50, data.length);
-            same(data, sink.toByteArray(), "the bytes written through a"
+            Check.sameBytes(data, sink.toByteArray(), "the bytes written through a"
                     + " throttled stream, from offset 50",
                     "write bytes from offset + done on");
         }
@@ -829,10 +828,10 @@ class ThrottleTest {
             clock.settle(again);
             var second = returns(again, "it to return after a second, at 10 a"
                     + " second", "the interrupted wait gave its tokens back");
-            same(Arrays.copyOfRange(data, 10, 20), second, "the 10 bytes"
+            Check.sameBytes(Arrays.copyOfRange(data, 10, 20), second, "the 10 bytes"
                     + " after the first 10", "pay first, then read: the bytes"
                     + " of a read that fails are lost");
-            same(Arrays.copyOf(data, 10), first, "the first 10 bytes",
+            Check.sameBytes(Arrays.copyOf(data, 10), first, "the first 10 bytes",
                     "return the bytes that were read");
         }
 
@@ -937,7 +936,7 @@ class ThrottleTest {
             try (var in = new GZIPInputStream(Throttle.read(
                     new ByteArrayInputStream(compressed.toByteArray()),
                     limit(10_000, 300, Clock.jumping())))) {
-                same(data, in.readAllBytes(), "what a GZIPInputStream"
+                Check.sameBytes(data, in.readAllBytes(), "what a GZIPInputStream"
                         + " reads", "pass the bytes on unchanged");
             }
         }
@@ -993,7 +992,7 @@ class ThrottleTest {
                 var back = PendingCall.start(
                         () -> pair.ours.input().readNBytes(data.length));
                 pair.ours.output().write(data);
-                same(data, Await.value(back.outcome(), "20000 bytes to"
+                Check.sameBytes(data, Await.value(back.outcome(), "20000 bytes to"
                         + " be echoed through the socket", "use the socket's"
                         + " own streams"), "what an echo sends back",
                         "use the socket's own streams");
@@ -1039,14 +1038,14 @@ class ThrottleTest {
                 pair.ours.shutdownOutput();
                 var all = PendingCall.start(
                         () -> pair.peer.getInputStream().readAllBytes());
-                same(new byte[] {1, 2, 3}, Await.value(all.outcome(),
+                Check.sameBytes(new byte[] {1, 2, 3}, Await.value(all.outcome(),
                         "the peer to read the end of stream after"
                                 + " shutdownOutput()", "call shutdownOutput()"
                                 + " of the socket"), "what the peer has read",
                         "half-close after the bytes");
                 pair.peer.getOutputStream().write(new byte[] {4, 5});
                 pair.peer.shutdownOutput();
-                var rest = PendingCall.start(ending(() -> same(
+                var rest = PendingCall.start(ending(() -> Check.sameBytes(
                         new byte[] {4, 5}, pair.ours.input().readAllBytes(),
                         "what can be read after shutdownOutput()",
                         "close only one direction")));
@@ -1507,7 +1506,7 @@ class ThrottleTest {
                     + relay.localAddress().getPort() + "/").toURL()
                     .openConnection();
             try (var in = client.getInputStream()) {
-                same(body, in.readAllBytes(), "a body fetched through the"
+                Check.sameBytes(body, in.readAllBytes(), "a body fetched through the"
                         + " relay", "leave the given part of the relay as it"
                         + " is");
             }
@@ -1746,14 +1745,6 @@ class ThrottleTest {
         Check.that(!ended.interrupted(), "the thread not to be interrupted"
                 + " after " + what + " was closed, but the flag is set",
                 likely);
-    }
-
-    private static void same(byte[] expected, byte[] got, String what,
-            String likely) {
-        if (!Arrays.equals(expected, got)) {
-            throw History.fail("expected " + what + " to be unchanged:\n"
-                    + Bytes.diff(expected, got), likely);
-        }
     }
 
     private static byte[] random(int size) {

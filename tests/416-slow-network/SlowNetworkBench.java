@@ -8,6 +8,7 @@ import module java.base;
 
 import bench.Arguments;
 import bench.Figures;
+import bench.Loopback;
 
 /**
  * How fast are bytes echoed through the proxy, beside a relay that only copies?
@@ -34,14 +35,14 @@ public final class SlowNetworkBench {
         given.end();
         IO.println("%d MiB echoed, %d rounds; all share %d processors\n".formatted(megabytes, rounds,
                 Runtime.getRuntime().availableProcessors()));
-        int echo = serve(client -> copy(client, client));
-        int plain = serve(client -> relay(client, echo));
+        int echo = Loopback.serve(client -> copy(client, client));
+        int plain = Loopback.serve(client -> relay(client, echo));
         var upstream = new InetSocketAddress(HERE, echo);
         var delay = new SlowNetwork.Latency(Duration.ofMillis(20));
         var ours = SlowNetwork.start(ANY, upstream, SlowNetwork.Options.defaults());
         var slow = SlowNetwork.start(ANY, upstream, SlowNetwork.Options.defaults(),
                 SlowNetwork.Toxic.of(SlowNetwork.Direction.DOWNSTREAM, delay));
-        int port = freePort();
+        int port = Loopback.freePort();
         var socat = socat(port, echo);
         try {
             var contestants = new LinkedHashMap<String, Integer>();
@@ -135,37 +136,6 @@ public final class SlowNetworkBench {
             to.getOutputStream().write(buffer, 0, count);
         }
         to.shutdownOutput();
-    }
-
-    private interface Handler {
-        void serve(Socket client) throws IOException;
-    }
-
-    private static int serve(Handler handler) throws IOException {
-        var listener = new ServerSocket(0, 50, HERE);
-        Thread.ofVirtual().start(() -> {
-            while (true) {
-                try {
-                    var client = listener.accept();
-                    Thread.ofVirtual().start(() -> {
-                        try (client) {
-                            handler.serve(client);
-                        } catch (IOException e) {
-                            // a client that went away
-                        }
-                    });
-                } catch (IOException e) {
-                    throw new UncheckedIOException(e);
-                }
-            }
-        });
-        return listener.getLocalPort();
-    }
-
-    private static int freePort() throws IOException {
-        try (var probe = new ServerSocket(0, 1, HERE)) {
-            return probe.getLocalPort();
-        }
     }
 
     private static Process socat(int port, int to) throws Exception {

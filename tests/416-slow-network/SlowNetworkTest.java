@@ -19,7 +19,6 @@ import module java.base;
 
 import com.sun.net.httpserver.HttpServer;
 import kit.Await;
-import kit.Bytes;
 import kit.Check;
 import kit.FakeTiming;
 import kit.History;
@@ -260,7 +259,7 @@ class SlowNetworkTest {
             }
             line.put(new byte[0]);
             line.ends(SlowNetwork.Action.END, "after the end of stream");
-            same(bytes, line.bytes(), "a million bytes that passed a pipe",
+            Check.sameBytes(bytes, line.bytes(), "a million bytes that passed a pipe",
                     "write each chunk once, in the order of the queue");
         }
 
@@ -498,7 +497,7 @@ class SlowNetworkTest {
                         () -> client.getInputStream().readAllBytes());
                 client.getOutputStream().write(bytes);
                 client.shutdownOutput();
-                same(bytes, Await.value(got.outcome(), "an echo of 1 MiB", ""),
+                Check.sameBytes(bytes, Await.value(got.outcome(), "an echo of 1 MiB", ""),
                         "an echo of 1 MiB", "write each chunk once, in order");
             }
             Await.value(echo.outcome(), "the echo to end", "");
@@ -1304,7 +1303,7 @@ class SlowNetworkTest {
                         + " thread that is interrupted while it writes closes"
                         + " its socket; remove() closes a connection only if a"
                         + " pipe asks for that";
-                same(bytes, Await.value(read.outcome(), "12 MiB to be read"
+                Check.sameBytes(bytes, Await.value(read.outcome(), "12 MiB to be read"
                         + " while toxics are added and removed", likely),
                         "12 MiB", likely);
                 Await.value(write.outcome(), "all bytes to be written",
@@ -1384,7 +1383,7 @@ class SlowNetworkTest {
             }
             Await.value(puts.outcome(), "all bytes to be read", WAKE);
             line.ends(SlowNetwork.Action.END, "after 200 changes");
-            same(bytes, line.bytes(), "a million bytes during 200 changes",
+            Check.sameBytes(bytes, line.bytes(), "a million bytes during 200 changes",
                     "take each piece out of the queue once");
         }
 
@@ -1679,14 +1678,6 @@ class SlowNetworkTest {
         var request = new Request.Builder().url(uri.toString()).build();
         try (var response = client.newCall(request).execute()) {
             return response.body().string();
-        }
-    }
-
-    private static void same(byte[] expected, byte[] got, String what,
-            String likely) {
-        if (!Arrays.equals(expected, got)) {
-            throw History.fail("expected " + what + " to be unchanged:\n"
-                    + Bytes.diff(expected, got), likely);
         }
     }
 

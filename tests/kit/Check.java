@@ -1,5 +1,6 @@
 package kit;
 
+import java.util.Arrays;
 import java.util.Objects;
 
 /** Assertions that tell the history of the test and what mistake usually causes the failure. */
@@ -17,6 +18,13 @@ public final class Check {
     public static void that(boolean holds, String what, String likely) {
         if (!holds) {
             throw History.fail("expected " + what, likely);
+        }
+    }
+
+    /** @param what reads on after "expected" and before "to be unchanged": "what passed the relay" */
+    public static void sameBytes(byte[] expected, byte[] got, String what, String likely) {
+        if (!Arrays.equals(expected, got)) {
+            throw History.fail("expected " + what + " to be unchanged:\n" + Bytes.diff(expected, got), likely);
         }
     }
 
