@@ -1,6 +1,6 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
 //JAVA 25+
-//DESCRIPTION Lab 418: a DNS client that checks, interprets and caches what servers answer
+//DESCRIPTION Lab 418: a DNS client that checks and caches the answers
 
 import module java.base;
 
@@ -110,8 +110,7 @@ public final class DnsLookup {
 
         /**
          * A name, with its pointers followed; "." for the root. Afterwards
-         * {@code at} is the octet after the name, or after its first pointer,
-         * and {@code end} is what it was.
+         * {@code at} is the octet after the name, or after its first pointer.
          */
         private String name() throws MalformedMessageException {
             throw new UnsupportedOperationException(
@@ -217,7 +216,7 @@ public final class DnsLookup {
     public Message ask(Question question)
             throws DnsException, InterruptedException {
         throw new UnsupportedOperationException(
-                "TODO step 3: askOne() each of options.servers(), in ROUNDS rounds; return a response of NO_ERROR or NX_DOMAIN. After any other one, and after an IOException, the next server is asked; a DnsException is passed on. In the end throw a DnsException: TIMEOUT if all tries have ended with a SocketTimeoutException, or else SERVER_FAILURE, whose message says what has failed last");
+                "TODO step 3: askOne() each of options.servers(), in ROUNDS rounds; return a response of NO_ERROR or NX_DOMAIN. After any other one, and after an IOException, the next server is asked; a DnsException is passed on. In the end throw a DnsException of kind TIMEOUT, if all tries have ended with a SocketTimeoutException, or of kind SERVER_FAILURE, whose message names the last rcode, as \"rcode 2\", or IOException");
     }
 
     /**
@@ -343,7 +342,7 @@ public final class DnsLookup {
 
     /** Keeps an answer for as long as it is valid, at most MAX_TTL. */
     private void remember(String name, Type type, Answer answer) {
-        // TODO step 7: unless its ttl() is 0, put an Entry into the cache for name and type. A NoSuchName holds for all types of the name that does not exist, which may be the target of an alias: put that as well
+        // TODO step 7: put an Entry into the cache for the name and the type; one of 0 s is never recalled. A NoSuchName holds for all types of the name that does not exist, which may be the target of an alias: put that as well
     }
 
     // ---- given from here on ----
@@ -636,6 +635,9 @@ public final class DnsLookup {
 
     /** Octets that are no DNS message. */
     public static final class MalformedMessageException extends IOException {
+
+        private static final long serialVersionUID = 1;
+
         MalformedMessageException(String what) {
             super(what);
         }
@@ -649,6 +651,7 @@ public final class DnsLookup {
     /** There is no answer. */
     public static final class DnsException extends IOException {
 
+        private static final long serialVersionUID = 1;
         private final Kind kind;
 
         DnsException(Kind kind, String what) {
@@ -805,7 +808,9 @@ public final class DnsLookup {
                 serve(args.length > 1 && !args[1].contains("=")
                         ? Integer.parseInt(args[1]) : 0, fold(words));
             } else {
-                IO.println("""
+                boolean help = words.matches("-h|(--)?help");
+                (help ? System.out : System.err).println((help ? ""
+                        : "not understood: " + words + "\n") + """
                         lab-418        the demo, step by step
                         lab-418 query NAME TYPE --server HOST:PORT
                         lab-418 @HOST:PORT NAME TYPE
@@ -814,7 +819,7 @@ public final class DnsLookup {
                                        serves these names, or those of the demo,
                                        until Ctrl-C or the end of standard input
                         lab-418 help   this text""");
-                System.exit(words.matches("-h|(--)?help") ? 0 : 2);
+                System.exit(help ? 0 : 2);
             }
         } catch (UnsupportedOperationException todo) {
             next(todo.getMessage() + "\n  " + todo.getStackTrace()[0]);

@@ -1,6 +1,6 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
 //JAVA 25+
-//DESCRIPTION Lab 418: a DNS client that checks, interprets and caches what servers answer
+//DESCRIPTION Lab 418: a DNS client that checks and caches the answers
 
 import module java.base;
 
@@ -143,8 +143,7 @@ public final class DnsLookup {
 
         /**
          * A name, with its pointers followed; "." for the root. Afterwards
-         * {@code at} is the octet after the name, or after its first pointer,
-         * and {@code end} is what it was.
+         * {@code at} is the octet after the name, or after its first pointer.
          */
         // tag::name[]
         private String name() throws MalformedMessageException {
@@ -153,7 +152,6 @@ public final class DnsLookup {
             int octets = 1;
             int before = at;
             int after = -1;          // no pointer so far
-            int outerEnd = end;
             for (int first = u8(); first != 0; first = u8()) {
                 if (first >= POINTER) {
                     int target = (first & 0x3f) << 8 | u8();
@@ -161,7 +159,6 @@ public final class DnsLookup {
                     after = after < 0 ? at : after;
                     before = target;
                     at = target;
-                    end = wire.length;
                 } else {
                     octets += 1 + first;
                     Checks.label(first, octets);
@@ -169,7 +166,6 @@ public final class DnsLookup {
                 }
             }
             at = after < 0 ? at : after;
-            end = outerEnd;
             return name.isEmpty() ? "." : name.toString();
             // end::step2[]
         }
@@ -279,7 +275,7 @@ public final class DnsLookup {
     // tag::ask[]
     public Message ask(Question question)
             throws DnsException, InterruptedException {
-        // tag::step3[] askOne() each of options.servers(), in ROUNDS rounds; return a response of NO_ERROR or NX_DOMAIN. After any other one, and after an IOException, the next server is asked; a DnsException is passed on. In the end throw a DnsException: TIMEOUT if all tries have ended with a SocketTimeoutException, or else SERVER_FAILURE, whose message says what has failed last
+        // tag::step3[] askOne() each of options.servers(), in ROUNDS rounds; return a response of NO_ERROR or NX_DOMAIN. After any other one, and after an IOException, the next server is asked; a DnsException is passed on. In the end throw a DnsException of kind TIMEOUT, if all tries have ended with a SocketTimeoutException, or of kind SERVER_FAILURE, whose message names the last rcode, as "rcode 2", or IOException
         var failure = new DnsException(
                 Kind.TIMEOUT, "no answer from " + options.servers());
         var servers = options.servers();
@@ -573,11 +569,8 @@ public final class DnsLookup {
     /** Keeps an answer for as long as it is valid, at most MAX_TTL. */
     // tag::remember[]
     private void remember(String name, Type type, Answer answer) {
-        // tag::step7[] unless its ttl() is 0, put an Entry into the cache for name and type. A NoSuchName holds for all types of the name that does not exist, which may be the target of an alias: put that as well // until then:
+        // tag::step7[] put an Entry into the cache for the name and the type; one of 0 s is never recalled. A NoSuchName holds for all types of the name that does not exist, which may be the target of an alias: put that as well // until then:
         long seconds = Math.min(answer.ttl(), MAX_TTL);
-        if (seconds == 0) {
-            return;
-        }
         var entry = new Entry(answer, options.nanoClock().getAsLong(), seconds);
         cache.put(new Key(fold(name), type.code()), entry);
         if (answer instanceof Answer.NoSuchName(var missing, _)) {
@@ -879,6 +872,9 @@ public final class DnsLookup {
 
     /** Octets that are no DNS message. */
     public static final class MalformedMessageException extends IOException {
+
+        private static final long serialVersionUID = 1;
+
         MalformedMessageException(String what) {
             super(what);
         }
@@ -892,6 +888,7 @@ public final class DnsLookup {
     /** There is no answer. */
     public static final class DnsException extends IOException {
 
+        private static final long serialVersionUID = 1;
         private final Kind kind;
 
         DnsException(Kind kind, String what) {
@@ -1048,7 +1045,9 @@ public final class DnsLookup {
                 serve(args.length > 1 && !args[1].contains("=")
                         ? Integer.parseInt(args[1]) : 0, fold(words));
             } else {
-                IO.println("""
+                boolean help = words.matches("-h|(--)?help");
+                (help ? System.out : System.err).println((help ? ""
+                        : "not understood: " + words + "\n") + """
                         lab-418        the demo, step by step
                         lab-418 query NAME TYPE --server HOST:PORT
                         lab-418 @HOST:PORT NAME TYPE
@@ -1057,7 +1056,7 @@ public final class DnsLookup {
                                        serves these names, or those of the demo,
                                        until Ctrl-C or the end of standard input
                         lab-418 help   this text""");
-                System.exit(words.matches("-h|(--)?help") ? 0 : 2);
+                System.exit(help ? 0 : 2);
             }
         } catch (UnsupportedOperationException todo) {
             next(todo.getMessage() + "\n  " + todo.getStackTrace()[0]);
