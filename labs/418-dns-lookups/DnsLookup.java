@@ -198,10 +198,12 @@ public final class DnsLookup {
         private static void append(StringBuilder name, byte[] label) {
             name.append(name.isEmpty() ? "" : ".");
             for (byte octet : label) {
-                boolean plain = octet > ' ' && octet < 0x7f
-                        && octet != '.' && octet != '\\';
-                name.append(plain ? "" + (char) octet
-                        : "\\%03d".formatted(octet & 0xff));
+                if (octet > ' ' && octet < 0x7f
+                        && octet != '.' && octet != '\\') {
+                    name.append((char) octet);
+                } else {
+                    name.append("\\%03d".formatted(octet & 0xff));
+                }
             }
         }
     }
@@ -297,13 +299,6 @@ public final class DnsLookup {
         static void rdataEnd(int at, int end)
                 throws MalformedMessageException {
             // TODO step 5: the data takes exactly the octets of RDLENGTH
-        }
-
-        private static void require(boolean valid, String what)
-                throws MalformedMessageException {
-            if (!valid) {
-                throw new MalformedMessageException(what);
-            }
         }
     }
 
@@ -490,6 +485,8 @@ public final class DnsLookup {
     public enum Type {
         A(1), NS(2), CNAME(5), SOA(6), PTR(12), MX(15), TXT(16), AAAA(28);
 
+        private static final Map<Integer, Type> BY_CODE = Stream.of(values())
+                .collect(Collectors.toMap(Type::code, type -> type));
         private final int code;
 
         Type(int code) {
@@ -503,7 +500,7 @@ public final class DnsLookup {
 
         /** The type with this number. */
         public static Optional<Type> of(int code) {
-            return Stream.of(values()).filter(t -> t.code == code).findAny();
+            return Optional.ofNullable(BY_CODE.get(code));
         }
     }
 

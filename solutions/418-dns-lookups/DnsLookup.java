@@ -257,10 +257,12 @@ public final class DnsLookup {
         private static void append(StringBuilder name, byte[] label) {
             name.append(name.isEmpty() ? "" : ".");
             for (byte octet : label) {
-                boolean plain = octet > ' ' && octet < 0x7f
-                        && octet != '.' && octet != '\\';
-                name.append(plain ? "" + (char) octet
-                        : "\\%03d".formatted(octet & 0xff));
+                if (octet > ' ' && octet < 0x7f
+                        && octet != '.' && octet != '\\') {
+                    name.append((char) octet);
+                } else {
+                    name.append("\\%03d".formatted(octet & 0xff));
+                }
             }
         }
     }
@@ -447,7 +449,10 @@ public final class DnsLookup {
         static void octetsLeft(int wanted, int left)
                 throws MalformedMessageException {
             // tag::step5[] no more octets are read than there are before the end // until then:
-            require(wanted <= left, wanted + " octets of " + left);
+            if (wanted > left) {
+                throw new MalformedMessageException(
+                        wanted + " octets of " + left);
+            }
             // end::step5[]
         }
 
@@ -455,8 +460,10 @@ public final class DnsLookup {
         static void label(int length, int octets)
                 throws MalformedMessageException {
             // tag::step5[] a label has at most MAX_LABEL octets, because the bits 01 and 10 in front are not in use, and a name has at most MAX_NAME // until then:
-            require(length <= MAX_LABEL && octets <= MAX_NAME,
-                    "a label of " + length + " in a name of " + octets);
+            if (length > MAX_LABEL || octets > MAX_NAME) {
+                throw new MalformedMessageException(
+                        "a label of " + length + " in a name of " + octets);
+            }
             // end::step5[]
         }
 
@@ -464,8 +471,10 @@ public final class DnsLookup {
         static void pointer(int target, int before)
                 throws MalformedMessageException {
             // tag::step5[] each target is before the previous one, so that no name is endless, and it is not in the header // until then:
-            require(target >= HEADER && target < before,
-                    "pointer to " + target + ", not before " + before);
+            if (target < HEADER || target >= before) {
+                throw new MalformedMessageException(
+                        "pointer to " + target + ", not before " + before);
+            }
             // end::step5[]
         }
 
@@ -473,15 +482,11 @@ public final class DnsLookup {
         static void rdataEnd(int at, int end)
                 throws MalformedMessageException {
             // tag::step5[] the data takes exactly the octets of RDLENGTH // until then:
-            require(at == end, end - at + " octets after the RDATA");
-            // end::step5[]
-        }
-
-        private static void require(boolean valid, String what)
-                throws MalformedMessageException {
-            if (!valid) {
-                throw new MalformedMessageException(what);
+            if (at != end) {
+                throw new MalformedMessageException(
+                        end - at + " octets after the RDATA");
             }
+            // end::step5[]
         }
     }
     // end::checks[]
@@ -727,6 +732,8 @@ public final class DnsLookup {
     public enum Type {
         A(1), NS(2), CNAME(5), SOA(6), PTR(12), MX(15), TXT(16), AAAA(28);
 
+        private static final Map<Integer, Type> BY_CODE = Stream.of(values())
+                .collect(Collectors.toMap(Type::code, type -> type));
         private final int code;
 
         Type(int code) {
@@ -740,7 +747,7 @@ public final class DnsLookup {
 
         /** The type with this number. */
         public static Optional<Type> of(int code) {
-            return Stream.of(values()).filter(t -> t.code == code).findAny();
+            return Optional.ofNullable(BY_CODE.get(code));
         }
     }
 

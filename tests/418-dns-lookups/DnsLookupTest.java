@@ -1869,9 +1869,9 @@ class DnsLookupTest {
         throw History.fail("expected query(" + name + ", " + type
                 + ") to be Found, got " + answer, "look for records at the"
                 + " current name, and follow a CNAME there, in whatever order"
-                + " the records come. Or the response ends with an alias: a response with nothing"
-                + " but a CNAME says nothing about the target, which has to be"
-                + " asked for");
+                + " the records come. Or the response ends with an alias: a"
+                + " response with nothing but a CNAME says nothing about the"
+                + " target, which has to be asked for");
     }
 
     /** Answers questions from a table, without any socket. */
