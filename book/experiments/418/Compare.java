@@ -12,14 +12,14 @@ import module java.naming;
 class Compare {
 
     public static void main(String[] args) throws Exception {
+        var hosts = Files.createTempFile("hosts", "");
+        Files.writeString(hosts, "10.0.0.99 www.lab.test\n");
+        System.setProperty("jdk.net.hosts.file", hosts.toString());
         var server = args[0];
         int colon = server.indexOf(':');
         var dns = DnsLookup.create(DnsLookup.Options.of(new InetSocketAddress(
                 server.substring(0, colon),
                 Integer.parseInt(server.substring(colon + 1)))));
-        var hosts = Files.createTempFile("hosts", "");
-        Files.writeString(hosts, "10.0.0.99 www.lab.test\n");
-        System.setProperty("jdk.net.hosts.file", hosts.toString());
         for (var name : List.of("www.lab.test", "nope.lab.test")) {
             for (var type : List.of("A", "MX")) {
                 show("DnsLookup", name, type, () -> dns.query(name,
