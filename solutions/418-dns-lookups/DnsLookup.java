@@ -277,7 +277,7 @@ public final class DnsLookup {
     // tag::ask[]
     public Message ask(Question question)
             throws DnsException, InterruptedException {
-        // tag::step3[] askOne() each of options.servers(), in ROUNDS rounds; return a response of NO_ERROR or NX_DOMAIN. After any other one, and after an IOException, the next server is asked; a DnsException is passed on. In the end throw a DnsException of kind TIMEOUT, if all tries have ended with a SocketTimeoutException, or of kind SERVER_FAILURE, whose message names the last rcode, as "rcode 2", or IOException
+        // tag::step3[] askOne() each of options.servers(), in ROUNDS rounds; return a response of NO_ERROR or NX_DOMAIN; after any other one, a timeout or an I/O error, ask the next server, but pass a bad name on. In the end throw TIMEOUT if all tries have ended with a timeout, or else SERVER_FAILURE, whose message tells the last failure, an rcode as "rcode 2"
         var failure = new DnsException(
                 Kind.TIMEOUT, "no answer from " + options.servers());
         var servers = options.servers();
