@@ -744,9 +744,15 @@ class DnsLookupTest {
                     var what = "a chain of " + length + " aliases, "
                             + Math.min(step, length) + " in a response";
                     if (length == 16) {
-                        Check.equal(16, found(dns, "n0.test",
-                                DnsLookup.Type.A).aliases().size(),
-                                "aliases of " + what, "16 are allowed");
+                        Object came;
+                        try {
+                            came = found(dns, "n0.test", DnsLookup.Type.A)
+                                    .aliases().size();
+                        } catch (AssertionError e) {
+                            came = "none";
+                        }
+                        Check.equal(16, came, "aliases of " + what,
+                                "16 aliases are allowed");
                     } else {
                         kind(DnsLookup.Kind.ALIAS_LOOP, () -> dns.client()
                                 .query("n0.test", DnsLookup.Type.A), what,
@@ -1236,11 +1242,15 @@ class DnsLookupTest {
                             send(out, wire.answer(".", 99, 0, new byte[octets
                                     - wire.length() - 11]).bytes());
                         });
-                Check.equal(octets - 41, ((DnsLookup.Data.Unknown) ask(client(
-                        server)).answers().getFirst().data()).octets(),
-                        "octets of RDATA in a response of " + octets
-                                + " octets", "the length has 16 bits without a"
-                                + " sign");
+                Object came;
+                try {
+                    came = records(ask(client(server)).answers());
+                } catch (DnsLookup.DnsException | NegativeArraySizeException e) {
+                    came = e;
+                }
+                Check.equal(List.of(". 99 1 0 Unknown " + (octets - 41)), came,
+                        "the answers in a response of " + octets + " octets",
+                        "the length has 16 bits without a sign: & 0xffff");
             }
         }
 
@@ -1425,12 +1435,12 @@ class DnsLookupTest {
                             300, addr("::1"))))
                     .on("ww.lab.test A", answer(a("ww.lab.test", 300, "::1")));
             var client = dns.client(clock);
-            for (var name : List.of("www.lab.test", "WWW.lab.TEST",
+            for (var name : List.of("WWW.lab.TEST", "www.lab.test",
                     "wWw.lab.test.")) {
                 found(client, name);
             }
-            Check.equal(1, dns.asked.size(), "questions for www.lab.test,"
-                    + " WWW.lab.TEST and wWw.lab.test.",
+            Check.equal(1, dns.asked.size(), "questions for WWW.lab.TEST,"
+                    + " www.lab.test and wWw.lab.test.",
                     "the key is what fold() makes of the name");
             Check.equal(false, ((DnsLookup.Answer.Found) client.query(
                     "www.lab.test", DnsLookup.Type.AAAA)).fromCache(),
@@ -1460,19 +1470,13 @@ class DnsLookupTest {
                     "NODATA says nothing about other types");
             client.query("nope.lab.test", DnsLookup.Type.MX);
             clock.advance(Duration.ofSeconds(59));
+            dns.likely = "a name that does not exist has no record of any"
+                    + " type: put and look for ALL_TYPES as well";
             for (var type : DnsLookup.Type.values()) {
-                var likely = "a name that does not exist has no record of any"
-                        + " type: put and look for ALL_TYPES as well";
-                try {
-                    Check.equal("NoSuchName[name=nope.lab.test, ttl=1]",
-                            client.query("Nope.lab.test", type).toString(),
-                            "the answer for type " + type + ", 59 s after"
-                                    + " NXDOMAIN", likely);
-                } catch (DnsLookup.DnsException e) {
-                    throw History.fail("expected the answer for type " + type
-                            + " from the cache, 59 s after NXDOMAIN, got a"
-                            + " question", likely);
-                }
+                Check.equal("NoSuchName[name=nope.lab.test, ttl=1]", client
+                        .query("Nope.lab.test", type).toString(), "the answer"
+                        + " for type " + type + ", 59 s after NXDOMAIN",
+                        dns.likely);
             }
             Check.equal(3, dns.asked.size(), "questions", "");
             clock.advance(Duration.ofSeconds(1));
@@ -1492,6 +1496,8 @@ class DnsLookupTest {
             var client = dns.client(clock);
             client.query("a.test", DnsLookup.Type.A);
             client.query("a.test", DnsLookup.Type.A);
+            dns.likely = "the name that does not exist is the target of the"
+                    + " alias: keep it for all types of the target";
             Check.equal("NoSuchName[name=b.test, ttl=60]", client.query(
                     "b.test", DnsLookup.Type.MX).toString(), "the answer for"
                     + " the target of the alias, type MX", "the name that does"
@@ -1535,6 +1541,7 @@ class DnsLookupTest {
                     List.of(a("bank.test", 300, "10.6.6.6"))))
                     .on("bank.test A", answer(a("bank.test", 300, "10.0.0.2")));
             var client = dns.client(clock);
+            dns.on("lost.test A", null);
             kind(DnsLookup.Kind.TIMEOUT, () -> client.query("lost.test",
                     DnsLookup.Type.A), "query() without an answer",
                     "let the exception pass");
@@ -1885,6 +1892,8 @@ class DnsLookupTest {
         private final List<String> asked = Collections.synchronizedList(
                 new ArrayList<>());
         private DnsLookup.Message fixed;
+        private String likely = "look for records at the current name, and"
+                + " follow a CNAME there, in whatever order the records come";
 
         Script on(String question, DnsLookup.Message message) {
             messages.put(question, message);
@@ -1912,6 +1921,11 @@ class DnsLookupTest {
                     + " " + type);
             if (fixed != null) {
                 return fixed;
+            }
+            if (!messages.containsKey(question.name().toLowerCase(Locale.ROOT)
+                    + " " + type)) {
+                throw History.fail("expected no question for " + question.name()
+                        + " " + type, likely);
             }
             if (message == null) {
                 throw new DnsLookup.DnsException(DnsLookup.Kind.TIMEOUT,
