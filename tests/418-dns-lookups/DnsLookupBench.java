@@ -76,7 +76,7 @@ public final class DnsLookupBench {
         var dnsjava = new SimpleResolver(server);
         dnsjava.setEDNS(-1);
         var question = Message.newQuery(Record.newRecord(Name.fromString("www.lab.test."), Type.A, DClass.IN));
-        var netty = new DnsNameResolverBuilder(group.next()).channelType(NioDatagramChannel.class)
+        var netty = new DnsNameResolverBuilder(group.next()).datagramChannelType(NioDatagramChannel.class)
                 .resolveCache(NoopDnsCache.INSTANCE).optResourceEnabled(false)
                 .nameServerProvider(new SingletonDnsServerAddressStreamProvider(server)).build();
         IO.println("queries for an A record to dnsmasq, a second, one after the other");

@@ -1245,7 +1245,8 @@ class DnsLookupTest {
                 Object came;
                 try {
                     came = records(ask(client(server)).answers());
-                } catch (DnsLookup.DnsException | NegativeArraySizeException e) {
+                } catch (DnsLookup.DnsException
+                        | NegativeArraySizeException e) {
                     came = e;
                 }
                 Check.equal(List.of(". 99 1 0 Unknown " + (octets - 41)), came,
