@@ -1326,7 +1326,7 @@ class DnsLookupTest {
                         out.write(new byte[] {(byte) 0xff, (byte) 0xff});
                         while (!over.get()) {
                             out.write(0);
-                            Thread.sleep(2);
+                            Thread.sleep(2);   // slow, but never silent
                         }
                     });
             var call = PendingCall.start(() -> ask(client(server,
@@ -2064,7 +2064,7 @@ class DnsLookupTest {
             try {
                 while (!over.get()) {
                     send(wire, to);
-                    Thread.sleep(2);
+                    Thread.sleep(2);   // many, but not without end
                 }
             } catch (IOException | InterruptedException e) {
                 // The server is closed.
