@@ -3,8 +3,7 @@
 //DESCRIPTION Lab 418's benchmark: queries to dnsmasq and decoding, beside dnsjava and Netty
 //DEPS dnsjava:dnsjava:3.6.3
 //DEPS io.netty:netty-resolver-dns:4.2.18.Final
-//DEPS org.slf4j:slf4j-nop:1.7.36
-//RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
+//RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED -Dslf4j.internal.verbosity=ERROR
 //SOURCES ../../solutions/418-dns-lookups/DnsLookup.java
 //SOURCES ../bench/*.java
 
