@@ -21,6 +21,7 @@ public final class DnsLookup {
     private static final int HEADER = 12;               // octets
     private static final int MAX_LABEL = 63;            // octets, RFC 1035
     private static final int MAX_NAME = 255;            // section 2.3.4
+    private static final int MAX_POINTERS = 127;        // as many as labels
     private static final int RECURSION_DESIRED = 0x0100;
     private static final int TRUNCATED = 0x0200;
     private static final int POINTER = 0xc0;            // section 4.1.4
@@ -114,7 +115,7 @@ public final class DnsLookup {
          */
         private String name() throws MalformedMessageException {
             throw new UnsupportedOperationException(
-                    "TODO step 2: append() each label until the empty one. Two octets that begin with the bits 11 are a pointer: the name goes on at the position in their other 14 bits, anywhere in the message. Call Checks.label() with the length of each label and the octets of the name so far, counting the root, and Checks.pointer() with each target and the one before it, at first the start of the name");
+                    "TODO step 2: append() each label until the empty one. Two octets that begin with the bits 11 are a pointer: the name goes on at the position in their other 14 bits, anywhere in the message. Call Checks.label() with the length of each label and the octets of the name so far, counting the root, and Checks.pointer() with each target, the one before it, at first the start of the name, and how many pointers this name has followed with it, 1 at first");
         }
 
         /** The RDATA of an A record. */
@@ -202,7 +203,8 @@ public final class DnsLookup {
                         && octet != '.' && octet != '\\') {
                     name.append((char) octet);
                 } else {
-                    name.append("\\%03d".formatted(octet & 0xff));
+                    name.append('\\').append(1000 + (octet & 0xff))
+                            .deleteCharAt(name.length() - 4);   // its 1
                 }
             }
         }
@@ -289,10 +291,13 @@ public final class DnsLookup {
             // TODO step 5: a label has at most MAX_LABEL octets, because the bits 01 and 10 in front are not in use, and a name has at most MAX_NAME
         }
 
-        /** @param before the previous target, or the start of the name */
-        static void pointer(int target, int before)
+        /**
+         * @param before   the previous target, or the start of the name
+         * @param pointers of this name so far, with this one
+         */
+        static void pointer(int target, int before, int pointers)
                 throws MalformedMessageException {
-            // TODO step 5: each target is before the previous one, so that no name is endless, and it is not in the header
+            // TODO step 5: each target is before the previous one, so that no name is endless, and it is not in the header; a name has at most MAX_POINTERS, so that many names cannot follow a long chain each
         }
 
         /** After the RDATA of a record. */
@@ -670,13 +675,23 @@ public final class DnsLookup {
 
         private final List<String> records;
         private final AtomicInteger questions = new AtomicInteger();
-        private final ServerSocket tcp;
-        private final DatagramSocket udp;
+        private ServerSocket tcp;
+        private DatagramSocket udp;
 
         Zone(int port, List<String> records) throws IOException {
             this.records = records;
-            tcp = new ServerSocket(port, 50, InetAddress.getLoopbackAddress());
-            udp = new DatagramSocket(tcp.getLocalSocketAddress());
+            while (udp == null) {
+                tcp = new ServerSocket(port, 50,
+                        InetAddress.getLoopbackAddress());
+                try {
+                    udp = new DatagramSocket(tcp.getLocalSocketAddress());
+                } catch (BindException e) {   // this number is taken for UDP
+                    tcp.close();
+                    if (port != 0) {
+                        throw e;
+                    }
+                }
+            }
             Thread.ofVirtual().name("lab418-udp").start(this::serveUdp);
             Thread.ofVirtual().name("lab418-tcp").start(this::serveTcp);
         }

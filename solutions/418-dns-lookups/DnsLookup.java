@@ -21,6 +21,7 @@ public final class DnsLookup {
     private static final int HEADER = 12;               // octets
     private static final int MAX_LABEL = 63;            // octets, RFC 1035
     private static final int MAX_NAME = 255;            // section 2.3.4
+    private static final int MAX_POINTERS = 127;        // as many as labels
     private static final int RECURSION_DESIRED = 0x0100;
     private static final int TRUNCATED = 0x0200;
     private static final int POINTER = 0xc0;            // section 4.1.4
@@ -147,15 +148,16 @@ public final class DnsLookup {
          */
         // tag::name[]
         private String name() throws MalformedMessageException {
-            // tag::step2[] append() each label until the empty one. Two octets that begin with the bits 11 are a pointer: the name goes on at the position in their other 14 bits, anywhere in the message. Call Checks.label() with the length of each label and the octets of the name so far, counting the root, and Checks.pointer() with each target and the one before it, at first the start of the name
+            // tag::step2[] append() each label until the empty one. Two octets that begin with the bits 11 are a pointer: the name goes on at the position in their other 14 bits, anywhere in the message. Call Checks.label() with the length of each label and the octets of the name so far, counting the root, and Checks.pointer() with each target, the one before it, at first the start of the name, and how many pointers this name has followed with it, 1 at first
             var name = new StringBuilder();
             int octets = 1;
+            int pointers = 0;
             int before = at;
             int after = -1;          // no pointer so far
             for (int first = u8(); first != 0; first = u8()) {
                 if (first >= POINTER) {
                     int target = (first & 0x3f) << 8 | u8();
-                    Checks.pointer(target, before);
+                    Checks.pointer(target, before, ++pointers);
                     after = after < 0 ? at : after;
                     before = target;
                     at = target;
@@ -261,7 +263,8 @@ public final class DnsLookup {
                         && octet != '.' && octet != '\\') {
                     name.append((char) octet);
                 } else {
-                    name.append("\\%03d".formatted(octet & 0xff));
+                    name.append('\\').append(1000 + (octet & 0xff))
+                            .deleteCharAt(name.length() - 4);   // its 1
                 }
             }
         }
@@ -467,13 +470,17 @@ public final class DnsLookup {
             // end::step5[]
         }
 
-        /** @param before the previous target, or the start of the name */
-        static void pointer(int target, int before)
+        /**
+         * @param before   the previous target, or the start of the name
+         * @param pointers of this name so far, with this one
+         */
+        static void pointer(int target, int before, int pointers)
                 throws MalformedMessageException {
-            // tag::step5[] each target is before the previous one, so that no name is endless, and it is not in the header // until then:
-            if (target < HEADER || target >= before) {
-                throw new MalformedMessageException(
-                        "pointer to " + target + ", not before " + before);
+            // tag::step5[] each target is before the previous one, so that no name is endless, and it is not in the header; a name has at most MAX_POINTERS, so that many names cannot follow a long chain each // until then:
+            if (target < HEADER || target >= before
+                    || pointers > MAX_POINTERS) {
+                throw new MalformedMessageException("pointer " + pointers
+                        + " of a name: from " + before + " to " + target);
             }
             // end::step5[]
         }
@@ -917,13 +924,23 @@ public final class DnsLookup {
 
         private final List<String> records;
         private final AtomicInteger questions = new AtomicInteger();
-        private final ServerSocket tcp;
-        private final DatagramSocket udp;
+        private ServerSocket tcp;
+        private DatagramSocket udp;
 
         Zone(int port, List<String> records) throws IOException {
             this.records = records;
-            tcp = new ServerSocket(port, 50, InetAddress.getLoopbackAddress());
-            udp = new DatagramSocket(tcp.getLocalSocketAddress());
+            while (udp == null) {
+                tcp = new ServerSocket(port, 50,
+                        InetAddress.getLoopbackAddress());
+                try {
+                    udp = new DatagramSocket(tcp.getLocalSocketAddress());
+                } catch (BindException e) {   // this number is taken for UDP
+                    tcp.close();
+                    if (port != 0) {
+                        throw e;
+                    }
+                }
+            }
             Thread.ofVirtual().name("lab418-udp").start(this::serveUdp);
             Thread.ofVirtual().name("lab418-tcp").start(this::serveTcp);
         }

@@ -1006,20 +1006,50 @@ class DnsLookupTest {
         }
 
         @Test
-        void pointers_that_lead_further_back_each_time_are_allowed()
-                throws IOException {
-            var wire = new Msg().question("lab.test", A);
-            int at = wire.length();
-            wire.answer(pointer(12), A, 9, ipv4("10.0.0.1"));
-            for (int i = 0; i < 100; i++) {
+        void a_name_follows_at_most_127_pointers() throws IOException {
+            // rejects: no limit; a limit of 10; a count for the whole message
+            var likely = "count the pointers of each name, from 0 for each: 127"
+                    + " are allowed, as many as a name can have labels";
+            for (var name : List.of("lab.test", ".")) {
+                var wire = chainOfPointers(name, 127);
+                try {
+                    Check.equal(name, decode(wire).answers().getLast().name(),
+                            "the name behind 127 pointers that lead back",
+                            likely);
+                } catch (DnsLookup.MalformedMessageException e) {
+                    throw History.fail("expected " + name + " behind 127"
+                            + " pointers that lead back, got " + e, likely);
+                }
+                malformed(chainOfPointers(name, 128), "a name behind 128"
+                        + " pointers that lead back", "without a limit, each of"
+                        + " thousands of names may follow the same thousands of"
+                        + " pointers; " + likely);
+            }
+            // each label has a pointer behind it: 127 labels, 255 octets
+            var wire = new Msg().question(cat(label("z"), new byte[1]), A);
+            int at = 12;
+            for (int i = 0; i < 126; i++) {
+                int here = wire.length();
+                wire.answer(cat(label("x"), pointer(at)), A, 9,
+                        ipv4("10.0.0.1"));
+                at = here;
+            }
+            var name = "x.".repeat(126) + "z";
+            wire.answer(pointer(at), A, 9, ipv4("10.0.0.1"));
+            Check.equal(name, decode(wire.bytes()).answers().getLast().name(),
+                    "a name of 127 labels and 127 pointers", likely);
+        }
+
+        /** Each answer's name is a pointer to the name before it. */
+        private static byte[] chainOfPointers(String name, int pointers) {
+            var wire = new Msg().question(name, A);
+            int at = 12;
+            for (int i = 0; i < pointers; i++) {
                 int here = wire.length();
                 wire.answer(pointer(at), A, 9, ipv4("10.0.0.1"));
                 at = here;
             }
-            var message = decode(wire.bytes());
-            Check.equal("lab.test", message.answers().getLast().name(),
-                    "the name behind 101 pointers", "each of them leads back,"
-                            + " so the message is well-formed");
+            return wire.bytes();
         }
 
         @Test
@@ -1082,7 +1112,8 @@ class DnsLookupTest {
         }
 
         @Test
-        void a_message_that_ends_early_is_malformed() throws Exception {
+        void a_message_that_ends_early_is_malformed_and_a_longer_one_is_not()
+                throws Exception {
             // rejects: ArrayIndexOutOfBoundsException; zeros
             for (var captured : Captured.values()) {
                 var whole = octets(captured.hex);
@@ -1101,10 +1132,10 @@ class DnsLookupTest {
                 malformed(wire, "a header with the count 65535 at octet "
                         + count + ", and nothing else", "the counts may lie");
             }
+            octetsAfterTheLastRecord();
         }
 
-        @Test
-        void octets_after_the_last_record_are_ignored() throws IOException {
+        private static void octetsAfterTheLastRecord() throws IOException {
             var wire = new Msg().question("www.lab.test", A).answer(
                     pointer(12), A, 300, ipv4("10.0.0.10")).bytes();
             Check.equal(List.of(GOOD), records(decode(cat(wire, octets(
@@ -1331,6 +1362,7 @@ class DnsLookupTest {
                     });
             var call = PendingCall.start(() -> ask(client(server,
                     Duration.ofMillis(60))));
+            tcpGetsWhatUdpHasLeft();
             try {
                 var failure = failure(call,
                         "that ask() ends at its deadline, although an octet"
@@ -1344,6 +1376,30 @@ class DnsLookupTest {
                 over.set(true);
                 call.thread().interrupt();
             }
+        }
+
+        /** The first try takes too long, and the second one is answered. */
+        private static void tcpGetsWhatUdpHasLeft() throws Exception {
+            // rejects: a deadline of its own for TCP
+            var asked = new AtomicLong();
+            var server = Server.open(query -> {
+                if (asked.get() != 0) {
+                    return List.of(good(query));
+                }
+                asked.set(System.nanoTime());
+                Thread.sleep(100);   // half of the time, then TC
+                return List.of(truncated(query));
+            }).tcp((query, out) -> {
+                while (System.nanoTime() - asked.get() < 210_000_000) {
+                    Thread.sleep(1);   // until the deadline is over
+                }
+                send(out, bad(query));
+            });
+            answersGood(client(server, Duration.ofMillis(200)), "the second"
+                    + " try with a timeout of 200 ms, when the first one gets a"
+                    + " truncated response after 100 ms, and the one over TCP"
+                    + " after 210 ms (10.6.6.6)", "askTcp() has the deadline of"
+                    + " askUdp(), and not a new one");
         }
 
         @Test
@@ -1568,6 +1624,29 @@ class DnsLookupTest {
             Check.equal(6, brief.asked.size(), "questions, two for each of a"
                     + " TTL of 0, NODATA and NXDOMAIN without SOA",
                     "an answer whose ttl() is 0 is not kept");
+        }
+
+        @Test
+        void the_cache_holds_10_000_answers_and_drops_the_least_recent()
+                throws Exception {
+            // rejects: a map of its own without a bound; the oldest goes
+            var client = new DnsLookup(DnsLookup.Options.of(
+                    new InetSocketAddress(HERE, 53)).withNanoClock(clock),
+                    asked -> answer(a(asked.name(), 300, "10.0.0.1")));
+            for (int i = 0; i < 10_000; i++) {
+                found(client, "n" + i + ".test");
+            }
+            var likely = "keep answers in the map that is given, and get() and"
+                    + " put() nothing but what is asked for";
+            Check.equal(true, found(client, "n0.test").fromCache(), "fromCache"
+                    + " of the first of 10,000 names", likely);
+            found(client, "n10000.test");
+            Check.equal(true, found(client, "n0.test").fromCache(), "fromCache"
+                    + " of the first of 10,001 names, which was just used",
+                    likely);
+            Check.equal(false, found(client, "n1.test").fromCache(),
+                    "fromCache of the name that was not used for longest, after"
+                            + " 10,001 names", likely);
         }
 
         @Test

@@ -11,7 +11,7 @@ import module java.management;
  */
 class Mutations {
 
-    // responses of bind and dnsmasq, and one with 4,000 records on one chain
+    // responses of bind and dnsmasq
     private static final List<String> CAPTURED = List.of(
             "12348500000100020000000005616c696173036c61620474657374000001000"
                     + "1c00c000500010000012c000603777777c012c02c00010001000001"
@@ -66,36 +66,46 @@ class Mutations {
         return wire;
     }
 
-    /** 65,535 octets: a chain of pointers, and records that all follow it. */
+    /** 65,535 octets: many questions, whose names are as long as can be. */
     private static void largest(com.sun.management.ThreadMXBean threads)
             throws Exception {
-        var wire = ByteBuffer.allocate(65_535);
-        wire.putLong(0).putInt(0).put((byte) 0).putShort((short) 99)
-                .putShort((short) 1).putInt(0).putShort((short) 16_000);
-        int chain = wire.position();
-        for (int at = chain; at + 2 < 16_383; at += 2) {
-            wire.putShort((short) (0xc000 | (at == chain ? 12 : at - 2)));
-        }
-        int last = wire.position() - 2;
-        wire.putShort(21, (short) (wire.position() - chain));
-        int records = 1;
-        for (; wire.remaining() >= 12; records++) {
-            wire.putShort((short) (0xc000 | last)).putShort((short) 99)
-                    .putShort((short) 1).putInt(0).putShort((short) 0);
-        }
-        wire.putShort(6, (short) records);
-        for (int round = 0; round < 3; round++) {
-            long before = threads.getCurrentThreadAllocatedBytes();
-            long start = System.nanoTime();
-            var message = DnsLookup.decode(wire.array());
-            long took = (System.nanoTime() - start) / 1_000_000;
-            if (round == 2) {
-                IO.println(("%,d records with %,d pointers each: %,d ms, %.1f MB"
-                        + " allocated").formatted(message.answers().size(),
-                        (last - chain) / 2 + 1, took,
-                        (threads.getCurrentThreadAllocatedBytes() - before)
-                                / 1e6));
+        for (int pointers : new int[] {127, 128}) {
+            var wire = questions(pointers);
+            for (int round = 0; round < 20; round++) {
+                long before = threads.getCurrentThreadAllocatedBytes();
+                long start = System.nanoTime();
+                String came;
+                try {
+                    came = "decoded";
+                    DnsLookup.decode(wire);
+                } catch (DnsLookup.MalformedMessageException e) {
+                    came = "malformed";
+                }
+                long took = (System.nanoTime() - start) / 1_000_000;
+                if (round == 19) {
+                    IO.println(("10,000 names with %d pointers each: %s, %d ms,"
+                            + " %.1f MB allocated").formatted(pointers, came,
+                            took, (threads.getCurrentThreadAllocatedBytes()
+                                    - before) / 1e6));
+                }
             }
         }
+    }
+
+    /** The names are 250 octets of 0, behind a chain of pointers. */
+    private static byte[] questions(int pointers) {
+        var wire = ByteBuffer.allocate(65_535).putLong(0).putInt(0);
+        for (int length : new int[] {63, 63, 63, 61}) {
+            wire.put((byte) length).put(new byte[length]);
+        }
+        wire.put((byte) 0).putInt(0x00010001);
+        int last = 12;
+        int count = 1;
+        for (; count < 10_000; count++) {
+            int here = wire.position();
+            wire.putShort((short) (0xc000 | last)).putInt(0x00010001);
+            last = count < pointers ? here : last;
+        }
+        return wire.putShort(4, (short) count).array();
     }
 }
