@@ -21,6 +21,7 @@ import io.netty.handler.codec.dns.DnsSection;
 import kit.Await;
 import kit.Bytes;
 import kit.Check;
+import kit.DeadEnd;
 import kit.FakeClock;
 import kit.History;
 import kit.Lab;
@@ -407,6 +408,8 @@ class DnsLookupTest {
                     forged(query, w -> w[14] ^= 1), forged(query, w -> w[27]++),
                     forged(query, w -> w[29]++),
                     new Msg().id(id(query)).flags(0x8183).bytes(),
+                    new Msg().id(id(query)).flags(0x8182).bytes(),
+                    new Msg().id(id(query)).flags(0x8185).bytes(),
                     new Msg().id(id(query)).answer("www.lab.test", A, 300,
                             ipv4("10.6.6.6")).bytes(),
                     new Msg().id(id(query)).question("www.lab.test", A)
@@ -588,11 +591,26 @@ class DnsLookupTest {
             var last = Server.open(query -> List.of(
                     forged(query, w -> w[3] |= 2)));
             var silent = Server.open(_ -> List.of());
-            kind(DnsLookup.Kind.SERVER_FAILURE, () -> ask(DnsLookup.create(
-                    DnsLookup.Options.of(last.address(), silent.address())
-                            .withTimeout(Duration.ofMillis(100)))),
-                    "ask() of a server that fails and one that is silent",
+            var failure = kind(DnsLookup.Kind.SERVER_FAILURE, () -> ask(
+                    DnsLookup.create(DnsLookup.Options.of(last.address(),
+                            silent.address()).withTimeout(
+                            Duration.ofMillis(100)))), "ask() of a server that"
+                    + " fails and one that is silent", "a timeout does not"
+                    + " replace the failure of another server");
+            Check.that(failure.getMessage().contains("rcode 2"), "the message"
+                    + " for a server with rcode 2 and one that is silent to"
+                    + " contain \"rcode 2\", got " + failure.getMessage(),
                     "a timeout does not replace the failure of another server");
+            var refusing = Server.open(query -> List.of(
+                    forged(query, w -> w[3] |= 5)));
+            failure = kind(DnsLookup.Kind.SERVER_FAILURE, () -> ask(
+                    DnsLookup.create(DnsLookup.Options.of(refusing.address(),
+                            last.address()))), "ask() of servers with rcode 5"
+                    + " and rcode 2", "both have failed");
+            Check.that(failure.getMessage().contains("rcode 2"), "the message"
+                    + " for servers with rcode 5 and rcode 2 to contain"
+                    + " \"rcode 2\", got " + failure.getMessage(),
+                    "tell the last failure");
         }
 
         @Test
@@ -813,8 +831,12 @@ class DnsLookupTest {
                     "records, aliases, ttl and fromCache", "take records with"
                     + " the current name, the type and class IN, and no other");
             var elsewhere = new Script().on("www.lab.test A", message(0,
-                    List.of(stray), List.of(a("www.lab.test", 60, "10.6.6.6")),
-                    List.of(a("www.lab.test", 60, "10.6.6.6"))));
+                    List.of(stray), List.of(a("www.lab.test", 60, "10.6.6.6"),
+                            cname("www.lab.test", 60, "bank.test")),
+                    List.of(a("www.lab.test", 60, "10.6.6.6"),
+                            cname("www.lab.test", 60, "bank.test"))));
+            elsewhere.likely = "only the answer section answers, and only its"
+                    + " CNAME records are followed";
             Check.equal("NoData[name=www.lab.test, ttl=0]", elsewhere.client()
                     .query("www.lab.test", DnsLookup.Type.A).toString(),
                     "the answer when only other sections hold the record",
@@ -908,6 +930,20 @@ class DnsLookupTest {
                         DnsLookup.Type.A).ttl(), "ttl() with a SOA of " + zone,
                         "the name isWithin() this zone");
             }
+            var behind = new Script().on("www.lab.test A", message(0,
+                    List.of(), List.of(soa("other.test", 300, 9),
+                            soa("lab.test", 300, 60)), List.of()));
+            Check.equal(60L, behind.client().query("www.lab.test",
+                    DnsLookup.Type.A).ttl(), "ttl() with a SOA of lab.test"
+                    + " behind one of other.test", "look for the first SOA"
+                    + " whose zone the name isWithin()");
+            var elsewhere = new Script().on("www.lab.test A", message(0,
+                    List.of(soa("lab.test", 300, 60)), List.of(),
+                    List.of(soa("lab.test", 300, 60))));
+            Check.equal(0L, elsewhere.client().query("www.lab.test",
+                    DnsLookup.Type.A).ttl(), "ttl() when the SOA is in the"
+                    + " answer and the additional section", "only a SOA in the"
+                    + " authority section counts");
             var foreign = new Script()
                     .on("a.test A", message(0, List.of(cname("a.test", 9,
                             "b.other")), List.of(soa("test", 300, 60)),
@@ -1175,17 +1211,6 @@ class DnsLookupTest {
                     "all reads go through u8() and octets(), which check");
         }
 
-        @Test
-        void a_malformed_datagram_does_not_end_the_wait() throws Exception {
-            var server = Server.open(query -> List.of(
-                    forged(query, w -> w[5] = 2),
-                    forged(query, w -> w[12] = 64),
-                    Arrays.copyOf(good(query), 35), good(query)));
-            answersGood(client(server, Duration.ofSeconds(9)), "the right"
-                    + " response, which comes last",
-                    "catch MalformedMessageException inside the loop");
-        }
-
         /** On a thread of its own, because it may not end. */
         private static void endless(byte[] wire, String what)
                 throws Exception {
@@ -1238,6 +1263,14 @@ class DnsLookupTest {
             Check.equal(HexFormat.of().formatHex(DnsLookup.encode(id(query),
                     WWW)), HexFormat.of().formatHex(query), "the query over"
                     + " TCP, without its length", "send the same question");
+            for (int i = 1; i < 8; i++) {
+                ask(client(server));
+            }
+            var ids = IntStream.range(0, 8).boxed().flatMap(i -> Stream.of(
+                    id(server.query(i)), id(server.tcpQuery(i)))).toList();
+            Check.that(new HashSet<>(ids).size() >= 14, "at least 14 different"
+                    + " ids in 8 queries over UDP and 8 over TCP, got " + ids,
+                    "draw a new id for the query over TCP");
             var whole = Server.open(q -> List.of(good(q)))
                     .tcp((q, out) -> send(out, good(q)));
             ask(client(whole));
@@ -1327,6 +1360,30 @@ class DnsLookupTest {
             kind(DnsLookup.Kind.SERVER_FAILURE, () -> ask(client(server)),
                     "ask() of a server that refuses TCP, alone",
                     "a truncated response is no answer, not even the last one");
+        }
+
+        @Test
+        @EnabledIf("kit.DeadEnd#canBeSilent")
+        void a_server_that_does_not_accept_in_time_is_passed_over()
+                throws Exception {
+            // rejects: connect() without a timeout, which takes minutes
+            var server = Server.open(query -> List.of(truncated(query)))
+                    .silentTcp();
+            var second = Server.open(query -> List.of(good(query)));
+            var client = DnsLookup.create(DnsLookup.Options.of(server.address(),
+                    second.address()).withTimeout(Duration.ofMillis(60)));
+            var likely = "connect() the socket with the timeout"
+                    + " millisLeft(deadline), and let the"
+                    + " SocketTimeoutException pass";
+            var call = PendingCall.start(() -> ask(client));
+            try {
+                var response = Await.value(call.outcome(), "that ask() moves on"
+                        + " from a server that drops the SYN", likely);
+                Check.equal(List.of(GOOD), records(response.answers()),
+                        "the answers of the second server", likely);
+            } finally {
+                call.thread().interrupt();
+            }
         }
 
         @Test
@@ -1561,10 +1618,12 @@ class DnsLookupTest {
                     + " not exist is the target: keep it for all its types");
             Check.equal(1, dns.asked.size(), "questions so far", "the answer"
                     + " for a.test, type A, is kept as well");
-            Check.equal("[a.test 5 1 300 Name b.test] [] 300 false", shown(
-                    (DnsLookup.Answer.Found) client.query("a.test",
-                            DnsLookup.Type.CNAME)), "the CNAME of a.test",
-                    "the alias itself exists: its other types are asked for");
+            var alias = client.query("a.test", DnsLookup.Type.CNAME);
+            Check.equal("[a.test 5 1 300 Name b.test] [] 300 false",
+                    alias instanceof DnsLookup.Answer.Found found
+                            ? shown(found) : alias.toString(),
+                    "the answer for a.test, type CNAME", "the alias itself"
+                            + " exists: its other types are asked for");
         }
 
         @Test
@@ -1636,8 +1695,9 @@ class DnsLookupTest {
             for (int i = 0; i < 10_000; i++) {
                 found(client, "n" + i + ".test");
             }
-            var likely = "keep answers in the map that is given, and get() and"
-                    + " put() nothing but what is asked for";
+            var likely = "keep answers in the map that is given, one entry for"
+                    + " each answer that is Found: it drops the entry that was"
+                    + " not read or written for the longest time";
             Check.equal(true, found(client, "n0.test").fromCache(), "fromCache"
                     + " of the first of 10,000 names", likely);
             found(client, "n10000.test");
@@ -2100,6 +2160,21 @@ class DnsLookupTest {
                 }
             });
             return this;
+        }
+
+        /** Over TCP, nobody is let in. */
+        Server silentTcp() throws IOException {
+            while (true) {
+                var silent = DeadEnd.silent();
+                try {
+                    var same = new DatagramSocket(silent.address());
+                    socket.close();
+                    socket = same;
+                    return this;
+                } catch (BindException e) {   // the number is taken for UDP
+                    History.note("port " + silent.address() + " is taken");
+                }
+            }
         }
 
         private void serve(Socket client, Tcp tcp) throws Exception {
