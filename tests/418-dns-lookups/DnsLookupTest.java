@@ -962,6 +962,8 @@ class DnsLookupTest {
             var dns = new Script().on("lab.test MX", answer(
                     mail("lab.test", 100, "c"), mail("lab.test", 20, "b2"),
                     mail("lab.test", 20, "b1"), mail("lab.test", 9, "a")))
+                    .on("alias.test MX", answer(mail("lab.test", 9, "a"),
+                            cname("alias.test", 9, "lab.test")))
                     .on("null.test MX", answer(mail("null.test", 0, ".")))
                     .on("none.test MX", answer())
                     .on("nope.test MX", message(3, List.of(), List.of(),
@@ -971,6 +973,9 @@ class DnsLookupTest {
                     .toString(), "mailServers() of preferences 100, 20, 20, 9",
                     "sort by preference as a number, the smallest first; equal"
                             + " ones stay in their order");
+            Check.equal("[Mx[preference=9, exchange=a]]", dns.client()
+                    .mailServers("alias.test").toString(), "mailServers() of"
+                    + " an alias", "use found(): it follows aliases");
             Check.equal("[Mx[preference=0, exchange=.]]", dns.client()
                     .mailServers("null.test").toString(), "mailServers() of a"
                     + " null MX", "return it as it came: no mail is accepted");
@@ -1228,9 +1233,9 @@ class DnsLookupTest {
 
         private static void malformed(byte[] wire, String what,
                 String likely) {
-            Object came;
+            Object came = "a Message";
             try {
-                came = DnsLookup.decode(wire);
+                DnsLookup.decode(wire);
             } catch (UnsupportedOperationException todo) {
                 throw todo;
             } catch (Exception | StackOverflowError e) {
@@ -1274,8 +1279,14 @@ class DnsLookupTest {
             var whole = Server.open(q -> List.of(good(q)))
                     .tcp((q, out) -> send(out, good(q)));
             ask(client(whole));
-            Check.equal(0, whole.tcpQueries(), "queries over TCP when the UDP"
-                    + " response is complete", "use TCP only if TC is set");
+            var none = Server.open(q -> List.of(new Msg().id(id(q))
+                    .question("www.lab.test", A).bytes()))
+                    .tcp((q, out) -> send(out, good(q)));
+            ask(client(none));
+            Check.equal("0 0", whole.tcpQueries() + " " + none.tcpQueries(),
+                    "queries over TCP when the UDP response is complete, with a"
+                            + " record and without any",
+                    "use TCP only if TC is set");
         }
 
         @Test
@@ -1596,6 +1607,19 @@ class DnsLookupTest {
             clock.advance(Duration.ofSeconds(1));
             client.query("nope.lab.test", DnsLookup.Type.MX);
             Check.equal(4, dns.asked.size(), "questions after 60 s", "");
+            dns.on("gone.lab.test A", answer(a("gone.lab.test", 5, "::1")))
+                    .on("gone.lab.test MX", message(3, List.of(), List.of(
+                            soa("lab.test", 300, 60)), List.of()));
+            found(client, "gone.lab.test");
+            clock.advance(Duration.ofSeconds(5));
+            client.query("gone.lab.test", DnsLookup.Type.MX);
+            Check.equal("NoSuchName[name=gone.lab.test, ttl=60]", client.query(
+                    "gone.lab.test", DnsLookup.Type.A).toString(), "the answer"
+                    + " for type A, after NXDOMAIN for MX, when an A record was"
+                    + " cached and has expired", "look for ALL_TYPES also when"
+                    + " the entry for the type has expired");
+            Check.equal(6, dns.asked.size(), "questions", "look for ALL_TYPES"
+                    + " also when the entry for the type has expired");
         }
 
         @Test
@@ -1644,6 +1668,15 @@ class DnsLookupTest {
                 Check.equal(false, found(client, "www.lab.test").fromCache(),
                         "fromCache after a day", "");
             }
+            var dns = new Script().on("nope.test A", message(3, List.of(),
+                    List.of(soa("test", 200_000, 200_000)), List.of()));
+            var client = dns.client(clock);
+            client.query("nope.test", DnsLookup.Type.A);
+            clock.advance(Duration.ofDays(1));
+            client.query("nope.test", DnsLookup.Type.A);
+            Check.equal(2, dns.asked.size(), "questions for a name that does"
+                    + " not exist, a day apart, with a ttl of 200,000 s",
+                    "keep a negative answer for at most MAX_TTL as well");
         }
 
         @Test
