@@ -217,7 +217,7 @@ public final class DnsLookup {
                         strings.add(new String(octets(u8()),
                                 StandardCharsets.ISO_8859_1));
                     }
-                    yield new Data.Txt(strings);
+                    yield new Data.Txt(List.copyOf(strings));
                 }
             };
         }
@@ -643,7 +643,9 @@ public final class DnsLookup {
     public Answer query(String name, Type type)
             throws DnsException, InterruptedException {
         Objects.requireNonNull(type, "type");
-        var plain = name.replaceFirst("(?<=[^.])\\.$", "");
+        boolean dotted = name.length() > 1 && name.endsWith(".")
+                && !name.endsWith("..");
+        var plain = dotted ? name.substring(0, name.length() - 1) : name;
         var known = recall(plain, type);
         if (known.isPresent()) {
             return known.get();
@@ -708,9 +710,15 @@ public final class DnsLookup {
         return (int) Math.ceilDiv(left, 1_000_000L);
     }
 
-    /** In lower case, for names are compared without case (RFC 4343). */
+    /** ASCII in lower case, for names are compared so (RFC 4343). */
     private static String fold(String name) {
-        return name.toLowerCase(Locale.ROOT);
+        var folded = new StringBuilder(name);
+        for (int i = 0; i < name.length(); i++) {
+            if (name.charAt(i) >= 'A' && name.charAt(i) <= 'Z') {
+                folded.setCharAt(i, (char) (name.charAt(i) | 0x20));
+            }
+        }
+        return folded.toString();
     }
 
     private static boolean isWithin(String name, String zone) {
@@ -824,7 +832,12 @@ public final class DnsLookup {
          * @param aliases the names on the way to them, without the first
          */
         record Found(List<ResourceRecord> records, List<String> aliases,
-                long ttl, boolean fromCache) implements Answer {}
+                long ttl, boolean fromCache) implements Answer {
+            public Found {   // a caller must not change what is cached
+                records = List.copyOf(records);
+                aliases = List.copyOf(aliases);
+            }
+        }
 
         /** This name, the last alias, exists, but has no such record. */
         record NoData(String name, long ttl) implements Answer {}
@@ -862,7 +875,8 @@ public final class DnsLookup {
                     .anyMatch(InetSocketAddress::isUnresolved)) {
                 throw new IllegalArgumentException("bad servers: " + servers);
             }
-            if (timeout.toMillis() < 1 || timeout.toDays() > 1) {
+            if (timeout.compareTo(Duration.ofMillis(1)) < 0
+                    || timeout.compareTo(Duration.ofDays(1)) > 0) {
                 throw new IllegalArgumentException("bad timeout: " + timeout);
             }
         }
