@@ -11,6 +11,7 @@ import module java.base;
 
 import bench.Arguments;
 import bench.Figures;
+import bench.Loopback;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.netty.channel.nio.NioIoHandler;
 import io.netty.channel.socket.nio.NioDatagramChannel;
@@ -50,7 +51,7 @@ public final class DnsLookupBench {
         int rounds = given.number("--rounds", 5, 9999);
         int seconds = given.number("--seconds", 1, 9999);
         given.end();
-        int port = freePort();
+        int port = Loopback.freePort();
         var dnsmasq = dnsmasq(port);
         var group = new MultiThreadIoEventLoopGroup(1, NioIoHandler.newFactory());
         try {
@@ -161,12 +162,6 @@ public final class DnsLookupBench {
     private static void need(boolean right) {
         if (!right) {
             throw new IllegalStateException("a wrong answer");
-        }
-    }
-
-    private static int freePort() throws IOException {
-        try (var probe = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            return probe.getLocalPort();
         }
     }
 
