@@ -137,11 +137,15 @@ public final class PoolVsMultiplex {
             // TODO step 2: note why in unusable; fail() every response with a ConnectionLostException that says why, and which may have been processed; clear responses
         }
 
-        /** The whole response; all its bytes count as read. */
+        /**
+         * The whole response; all its bytes count as read.
+         *
+         * @throws IOException if it has more than MAX_RESPONSE bytes
+         */
         private byte[] collect(Response response, long deadline)
                 throws IOException, InterruptedException {
             throw new UnsupportedOperationException(
-                    "TODO step 2: until next() gives an empty array: collect what it gives, and tell consumed(); as soon as that is more than MAX_RESPONSE bytes, throw an IOException");
+                    "TODO step 2: until next() gives an empty array: collect what it gives, and tell consumed(); give up as soon as that is more than MAX_RESPONSE bytes");
         }
 
         private Mux(InetSocketAddress server, Options options, int firstId)
@@ -237,7 +241,7 @@ public final class PoolVsMultiplex {
                     var response = responses.get(id);
                     if (!window.receive(count) || response != null
                             && !response.window.receive(count)) {
-                        throw new ProtocolErrorException(FLOW_CONTROL_ERROR,
+                        throw protocolError(FLOW_CONTROL_ERROR,
                                 "more DATA than the window allows");
                     }
                     if (response == null) {
@@ -375,7 +379,7 @@ public final class PoolVsMultiplex {
         private void request(Connection connection, Frame frame)
                 throws ProtocolErrorException {
             throw new UnsupportedOperationException(
-                    "TODO step 3: throw a ProtocolErrorException with PROTOCOL_ERROR unless the id is odd and above connection.lastId, and the frame ends the stream; note the id in lastId; if options.maxConcurrentStreams() exchanges are running, send RST_STREAM with REFUSED_STREAM; else put a new Exchange into connection.exchanges and start() it");
+                    "TODO step 3: throw protocolError(PROTOCOL_ERROR, …) unless the id is odd and above connection.lastId, and the frame ends the stream; note the id in lastId; if options.maxConcurrentStreams() exchanges are running, send RST_STREAM with REFUSED_STREAM; else put a new Exchange into connection.exchanges and start() it");
         }
 
         /** Runs on the thread of the exchange. */
@@ -555,7 +559,7 @@ public final class PoolVsMultiplex {
     /** WINDOW_UPDATE of the client; stream 0 is the connection as a whole. */
     private static void credit(Connection connection, int id, int increment)
             throws ProtocolErrorException {
-        // TODO step 5: add the increment to the window of the connection, or of the exchange, if it is running; an increment of 0 is a PROTOCOL_ERROR, one that does not fit a FLOW_CONTROL_ERROR: for the connection throw a ProtocolErrorException, for an exchange call reset()
+        // TODO step 5: add the increment to the window of the connection, or of the exchange, if it is running; an increment of 0 is a PROTOCOL_ERROR, one that does not fit a FLOW_CONTROL_ERROR: for the connection throw protocolError(), for an exchange call reset()
     }
 
     /** The application has read bytes of the response. */
@@ -1038,6 +1042,7 @@ public final class PoolVsMultiplex {
     /** The server has reset one stream (RST_STREAM), and nothing else. */
     public static final class StreamResetException extends IOException {
 
+        private static final long serialVersionUID = 1;
         private final int code;
 
         StreamResetException(int id, int code) {
@@ -1054,6 +1059,7 @@ public final class PoolVsMultiplex {
     /** The connection takes no more calls, or has failed. */
     public static final class ConnectionLostException extends IOException {
 
+        private static final long serialVersionUID = 1;
         private final boolean notProcessed;
 
         ConnectionLostException(String message, boolean notProcessed) {
@@ -1073,12 +1079,17 @@ public final class PoolVsMultiplex {
     /** The peer has broken the protocol, so the connection has to end. */
     private static final class ProtocolErrorException extends IOException {
 
+        private static final long serialVersionUID = 1;
         private final int code;
 
         ProtocolErrorException(int code, String message) {
             super(message + " (error code " + code + ")");
             this.code = code;
         }
+    }
+
+    private static ProtocolErrorException protocolError(int code, String what) {
+        return new ProtocolErrorException(code, what);
     }
 
     /** The next frame. The first bit of the stream id is ignored. */
@@ -1092,7 +1103,7 @@ public final class PoolVsMultiplex {
             default -> length <= MAX_PAYLOAD;
         };
         if (!fits) {
-            throw new ProtocolErrorException(FRAME_SIZE_ERROR,
+            throw protocolError(FRAME_SIZE_ERROR,
                     "frame of type " + type + " with " + length + " bytes");
         }
         int flags = header.get() & 0xff;
@@ -1145,11 +1156,16 @@ public final class PoolVsMultiplex {
         var words = String.join(" ", args);
         var any = new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
         if (args.length == 0) {
-            try {
-                demo(any);
-            } catch (UnsupportedOperationException todo) {
-                next(todo.getMessage() + "\n  " + todo.getStackTrace()[0]);
-            }
+            Thread.setDefaultUncaughtExceptionHandler((thread, failure) -> {
+                boolean isTodo = failure instanceof
+                        UnsupportedOperationException;
+                LockSupport.parkNanos(!isTodo ? 1_000_000_000
+                        : thread.getName().equals("main") ? 0 : 300_000_000);
+                next(isTodo ? failure.getMessage() + "\n  "
+                        + failure.getStackTrace()[0] : "TODO step " + 2
+                        + ": see why " + failure);
+            });
+            demo(any);
         } else if (words.matches("serve (\\S+:)?\\d{1,5}")) {
             var at = args[1].split(":(?=\\d+$)");
             var host = at.length == 1 ? "127.0.0.1" : at[0];
@@ -1194,7 +1210,7 @@ public final class PoolVsMultiplex {
             var limit = Duration.ofSeconds(5);
             show(2, "call(\"hello\")", new String(mux.call("hello".getBytes(),
                     limit)), "hello");
-            var threads = Stream.of("90", "60", "30").map(each ->
+            var threads = Stream.of("450", "300", "150").map(each ->
                     Thread.startVirtualThread(() -> {
                 try {
                     order.add(new String(mux.call(each.getBytes(), limit)));
@@ -1205,7 +1221,7 @@ public final class PoolVsMultiplex {
             for (var thread : threads) {
                 thread.join();
             }
-            show(3, "90, 60 and 30 ms, on one connection", order, "[30, 60, 9");
+            show(3, "450, 300 and 150 ms, all at once", order, "[150, 300, 4");
             order.clear();
             for (var client : List.of(pool, mux)) {
                 var seen = measure("", client, 200, 64, "40".getBytes(),
@@ -1215,23 +1231,27 @@ public final class PoolVsMultiplex {
                         seen.connections(), seen.total().toMillis() / 1e3),
                         "conn");
             }
-            try (var big = mux.open("big".getBytes())) {
+            try (var _ = mux.open("big".getBytes())) {
+                Thread.sleep(100);
                 show(5, "1 MiB unread, another call", new String(mux.call(
                         "ok".getBytes(), limit)), "ok");
                 show(5, "still with the server", server.stats(), "reams=1");
             }
             mux.open("forever".getBytes()).close();
-            show(6, "a cancelled handler", order.poll(5, TimeUnit.SECONDS),
+            show(6, "a cancelled handler", order.poll(1, TimeUnit.SECONDS),
                     "interrupted");
-            var last = mux.open("50".getBytes());
-            server.shutdown(limit);
-            show(7, "a call before GOAWAY", new String(last.next()), "50");
+            var last = mux.open("300".getBytes());
+            Thread.startVirtualThread(new FutureTask<>(
+                    () -> server.shutdown(limit)));
+            Thread.sleep(100);
+            String late;
             try {
-                mux.call("late".getBytes(), limit);
+                late = new String(mux.call("answered".getBytes(), limit));
             } catch (ConnectionLostException e) {
-                show(7, "a call after it", "not processed: "
-                        + e.notProcessed(), "true");
+                late = e.getMessage();
             }
+            show(7, "a call after GOAWAY", late, "shutting down");
+            show(7, "a call before it", new String(last.next()), "300");
         }
         IO.println("\nall seven steps work");
     }
