@@ -250,7 +250,7 @@ public final class PoolVsMultiplex {
         private Response open(byte[] request, long deadline)
                 throws IOException, InterruptedException {
             require(request.length <= MAX_PAYLOAD, "request", request.length);
-            if (!slots.tryAcquire(Math.max(0, deadline - System.nanoTime()),
+            if (!slots.tryAcquire(left(deadline).toNanos(),
                     TimeUnit.NANOSECONDS)) {
                 throw new SocketTimeoutException();
             }
@@ -1085,23 +1085,24 @@ public final class PoolVsMultiplex {
 
     /**
      * A bounded pool of connections, each of which carries one call at a time.
-     * The connection that was returned last is used first. After a call that
-     * has failed, its connection is closed. Thread-safe.
+     * Calls wait in the order in which they came, and the connection that was
+     * returned last is used first. After a call that has failed, its connection
+     * is closed. Thread-safe.
      */
     // tag::pool[]
     public static final class Pool implements Client {
 
         private final InetSocketAddress server;
         private final Options options;
-        private final BlockingDeque<Optional<Mux>> free;   // empty: to connect
+        private final Semaphore permits;
+        private final Deque<Mux> idle = new ConcurrentLinkedDeque<>();
         private final Set<Mux> open = ConcurrentHashMap.newKeySet();
         private volatile boolean closed;
 
         private Pool(InetSocketAddress server, int size, Options options) {
             this.server = Objects.requireNonNull(server, "server");
             this.options = Objects.requireNonNull(options, "options");
-            free = new LinkedBlockingDeque<>(
-                    Collections.nCopies(size, Optional.empty()));
+            permits = new Semaphore(size, true);
         }
 
         /** @param size the most connections, at least 1; none is opened yet */
@@ -1115,33 +1116,35 @@ public final class PoolVsMultiplex {
         public byte[] call(byte[] request, Duration timeout)
                 throws IOException, InterruptedException {
             long deadline = deadline(timeout);
-            var borrowed = free.pollFirst(left(deadline).toNanos(),
-                    TimeUnit.NANOSECONDS);
-            if (borrowed == null) {
+            if (!permits.tryAcquire(left(deadline).toNanos(),
+                    TimeUnit.NANOSECONDS)) {
                 throw new SocketTimeoutException("no connection to " + server
                         + " was free within " + timeout.toMillis() + " ms");
             }
+            Mux mux = null;
             boolean done = false;
             try {
-                borrowed = Optional.of(usable(borrowed));
-                var response = borrowed.get().call(request, left(deadline));
+                mux = borrow();
+                var response = mux.call(request, left(deadline));
                 done = true;
                 return response;
             } finally {
                 if (done) {
-                    free.addFirst(borrowed);
-                } else {
-                    borrowed.ifPresent(this::discard);
-                    free.addLast(Optional.empty());
+                    idle.push(mux);
+                } else if (mux != null) {
+                    discard(mux);
                 }
+                permits.release();
             }
         }
 
-        private Mux usable(Optional<Mux> borrowed) throws IOException {
-            if (borrowed.isPresent() && borrowed.get().connections() == 1) {
-                return borrowed.get();
+        private Mux borrow() throws IOException {
+            for (var mux = idle.poll(); mux != null; mux = idle.poll()) {
+                if (mux.connections() == 1) {
+                    return mux;
+                }
+                discard(mux);   // the server has closed it
             }
-            borrowed.ifPresent(this::discard);   // the server has closed it
             var mux = Mux.connect(server, options);
             open.add(mux);
             if (closed) {
