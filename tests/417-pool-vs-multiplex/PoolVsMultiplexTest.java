@@ -814,6 +814,8 @@ class PoolVsMultiplexTest {
         void an_interrupt_ends_the_measurement_and_its_calls()
                 throws Exception {
             // rejects: threads that go on calling
+            PoolVsMultiplex.measure("", new Fake(1), 1, 1, new byte[1],
+                    System::nanoTime);   // or TODO
             var begun = new CountDownLatch(4);
             var interrupted = new CountDownLatch(4);
             var client = new Fake() {

@@ -2,6 +2,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +11,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 func main() {
@@ -67,5 +70,17 @@ func count(what string, http2 bool, together int, set func(*http.Transport)) {
 		go func() { defer all.Done(); get("/") }()
 	}
 	all.Wait()
-	fmt.Printf("%-28s %2d connections\n", what, atomic.LoadInt32(&opened))
+	fmt.Printf("%-28s %2d opened\n", what, atomic.LoadInt32(&opened))
+	if http2 {
+		ctx, cancel := context.WithTimeout(context.Background(),
+			50*time.Millisecond)
+		defer cancel()
+		late, _ := http.NewRequestWithContext(ctx, "GET", server.URL+"/", nil)
+		_, err := client.Do(late)
+		fmt.Println("cancelled:", errors.Is(err, context.DeadlineExceeded))
+		get("/warm")
+		fmt.Printf("%-28s %2d opened\n", "HTTP/2, after that",
+			atomic.LoadInt32(&opened))
+		close(gate)
+	}
 }
