@@ -516,8 +516,8 @@ public final class PoolVsMultiplex {
          * @return how much was taken, 1 to most
          */
         synchronized int takeUpTo(int most) throws InterruptedException {
-            // TODO step 5: wait until something is available; take it, but no more than most
-            return most;
+            throw new UnsupportedOperationException(
+                    "TODO step 5: wait until something is available; take it, but no more than most");
         }
 
         /** False, and no change, if that makes more than 2^31 - 1. */
@@ -544,8 +544,8 @@ public final class PoolVsMultiplex {
 
         /** Bytes were read. Returns the increment to send now, or 0. */
         int consume(int count) {
-            // TODO step 5: these bytes are consumed; as soon as half of size or more is, return it all: it is neither used nor consumed any more
-            return 0;
+            throw new UnsupportedOperationException(
+                    "TODO step 5: these bytes are consumed; as soon as half of size or more is, return it all: it is neither used nor consumed any more");
         }
     }
 

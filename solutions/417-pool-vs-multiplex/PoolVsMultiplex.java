@@ -638,7 +638,7 @@ public final class PoolVsMultiplex {
          * @return how much was taken, 1 to most
          */
         synchronized int takeUpTo(int most) throws InterruptedException {
-            // tag::step5[] wait until something is available; take it, but no more than most // until then: return most;
+            // tag::step5[] wait until something is available; take it, but no more than most
             while (available == 0) {
                 wait();
             }
@@ -686,7 +686,7 @@ public final class PoolVsMultiplex {
 
         /** Bytes were read. Returns the increment to send now, or 0. */
         int consume(int count) {
-            // tag::step5[] these bytes are consumed; as soon as half of size or more is, return it all: it is neither used nor consumed any more // until then: return 0;
+            // tag::step5[] these bytes are consumed; as soon as half of size or more is, return it all: it is neither used nor consumed any more
             consumed += count;
             if (consumed < size - size / 2) {
                 return 0;

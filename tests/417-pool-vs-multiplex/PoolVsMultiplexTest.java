@@ -956,6 +956,8 @@ class PoolVsMultiplexTest {
         void an_empty_send_window_makes_all_threads_wait_until_bytes_are_added()
                 throws Exception {
             // rejects: 0 returned; notify(); if instead of while
+            Check.equal(1, new PoolVsMultiplex.SendWindow(1).takeUpTo(9),
+                    "takeUpTo(9) of a window of 1", "");
             var window = new PoolVsMultiplex.SendWindow(0);
             var calls = new ArrayList<PendingCall<Integer>>();
             for (int i = 0; i < 20; i++) {
@@ -994,7 +996,8 @@ class PoolVsMultiplexTest {
         @Test
         void a_send_window_never_exceeds_2147483647() throws Exception {
             // rejects: an int that overflows; a window that is cut off there
-            var window = new PoolVsMultiplex.SendWindow(MOST - 5);
+            var window = new PoolVsMultiplex.SendWindow(MOST);
+            Check.equal(5, window.takeUpTo(5), "takeUpTo(5) of 2^31 - 1", "");
             Check.that(window.add(5), "add(5) to 2^31 - 6 to be true, got"
                     + " false", "2^31 - 1 is allowed");
             for (int more : new int[] {1, MOST}) {
@@ -1009,12 +1012,6 @@ class PoolVsMultiplexTest {
         void a_receive_window_tells_when_the_peer_sends_too_much() {
             // rejects: a window that opens on receipt
             var window = new PoolVsMultiplex.ReceiveWindow(10);
-            Check.that(window.receive(4) && window.receive(6), "10 bytes to be"
-                    + " allowed by a window of 10, got false", "false only"
-                    + " when more than size is used");
-            Check.that(!window.receive(1), "an 11th byte to be told by false,"
-                    + " got true", "bytes are used until they are returned");
-            window = new PoolVsMultiplex.ReceiveWindow(10);
             window.receive(10);
             Check.equal(7, window.consume(7), "consume(7) of 10", "");
             Check.that(window.receive(7), "7 bytes to be allowed after 7 were"
@@ -1022,6 +1019,12 @@ class PoolVsMultiplexTest {
                     + " any more");
             Check.that(!window.receive(1), "an 8th to be told by false, got"
                     + " true", "take off used only what is returned");
+            window = new PoolVsMultiplex.ReceiveWindow(10);
+            Check.that(window.receive(4) && window.receive(6), "10 bytes to be"
+                    + " allowed by a window of 10, got false", "false only"
+                    + " when more than size is used");
+            Check.that(!window.receive(1), "an 11th byte to be told by false,"
+                    + " got true", "bytes are used until they are returned");
         }
 
         @Test
