@@ -768,7 +768,7 @@ class PoolVsMultiplexTest {
                     most.accumulateAndGet(now.incrementAndGet(), Math::max);
                     try {
                         five.await(Patience.millis(), TimeUnit.MILLISECONDS);
-                        Thread.sleep(1);
+                        Thread.sleep(1);   // so that calls overlap
                     } catch (Exception e) {
                         throw new IOException("five calls at once did not"
                                 + " come", e);
@@ -1333,7 +1333,7 @@ class PoolVsMultiplexTest {
             int id = pair.request();
             for (int i = 0; i < 2000 && !call.outcome().isDone(); i++) {
                 pair.wire.data(id, 0, "x");
-                Thread.sleep(1);
+                Thread.sleep(1);   // the pace of the pieces
             }
             Check.that(call.outcome().isDone(), "a call with a timeout of 40 ms"
                     + " to end while a byte comes each millisecond", "the"
