@@ -584,7 +584,9 @@ public final class HijackServer implements AutoCloseable {
     private Socket accept() throws InterruptedException {
         while (true) {
             try {
-                return listener.accept();
+                var socket = listener.accept();
+                socket.setTcpNoDelay(true);   // no answer waits for an ACK
+                return socket;
             } catch (IOException e) {
                 if (closing) {
                     throw new InterruptedException();

@@ -624,9 +624,11 @@ class TcpServerTest {
         }
 
         @Test
-        void each_client_has_its_own_conversation() throws IOException {   // rejects: a buffer shared by all
-            var server = serve(TcpServer.lineService(80), DEFAULTS);
+        void each_client_has_its_own_conversation() throws Exception {   // rejects: a buffer shared by all
+            var listening = closeLater(new Tap());
+            var server = serve(listening, TcpServer.lineService(80), DEFAULTS);
             var first = client(server, "client 1").play("", send("al"));
+            listening.awaitRead(first, 2);
             var likely = "one handler serves all clients: keep the line in a local variable of handle()";
             var second = client(server, "client 2").play(likely, send("be\n"), receive("BE\n"));
             first.play(likely, send("pha\n"), receive("ALPHA\n"));

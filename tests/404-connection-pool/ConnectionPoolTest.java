@@ -390,7 +390,7 @@ class ConnectionPoolTest {
         void nothing_is_lost_when_an_interrupt_meets_a_return() throws Exception {
             // rejects: an interrupted waiter that does not look whether it was handed a place
             var pool = pool(plain().withMaxTotal(1));
-            try (var crowd = new Onlookers(pool)) {
+            try (var _ = new Onlookers(pool)) {
                 for (int i = 0; i < 60; i++) {
                     var lease = tried(pool);
                     Check.that(lease.isPresent(), "the connection to be lent once more after " + i + " interrupts, it "
@@ -404,7 +404,7 @@ class ConnectionPoolTest {
                     });
                     awaitQueue(pool, 1, waiting);
                     waiting.thread().interrupt();
-                    crowd.pause(i);
+                    awaitNoticed(waiting);
                     lease.get().close();
                     try {
                         finish(waiting, "borrow() after an interrupt and a return", "").close();
@@ -1468,6 +1468,14 @@ class ConnectionPoolTest {
                 "the message to name " + name + ", got " + thrown.getMessage(), "say which argument is wrong");
     }
 
+    /** Until a call has noticed its interrupt: it is awake, but may have no lock yet. At most 20 ms. */
+    private static void awaitNoticed(PendingCall<?> call) {
+        long end = System.nanoTime() + 20_000_000;
+        while (call.thread().isInterrupted() && !call.outcome().isDone() && System.nanoTime() - end < 0) {
+            Thread.onSpinWait();
+        }
+    }
+
     /** They look at the pool all the time, so that whoever wakes may have to wait for its lock. */
     private static final class Onlookers implements AutoCloseable {
 
@@ -1481,14 +1489,6 @@ class ConnectionPoolTest {
                         pool.stats();
                     }
                 }));
-            }
-        }
-
-        /** A few microseconds, not always the same. */
-        void pause(int number) {
-            long end = System.nanoTime() + number % 50 * 1_000;
-            while (System.nanoTime() - end < 0) {
-                Thread.onSpinWait();
             }
         }
 

@@ -1523,13 +1523,19 @@ class DeadlineSocketTest {
         return bytes;
     }
 
+    private static final String TOO_EARLY = "a deadline ended a call too early"
+            + " (from which instant does it count, and on which clock?), or the"
+            + " thread does not wait with awaitReady()";
+
     private static void brings(String expected, PendingCall<String> read)
             throws InterruptedException {
-        Check.equal(expected, Await.value(read.outcome(), "that the read"
-                + " returns \"" + expected + "\"", "after awaitReady() read"
-                + " the channel again; return what it brings, -1 as well"),
-                "what the read brought", "return what one channel.read() has"
-                + " brought");
+        var end = ended(read, "that the read returns \"" + expected + "\"",
+                "after awaitReady() read the channel again; return what it"
+                + " brings, -1 as well");
+        Check.that(!(end instanceof SocketTimeoutException), "that the read"
+                + " returns \"" + expected + "\", got " + end, TOO_EARLY);
+        Check.equal(expected, end, "what the read brought", "return what one"
+                + " channel.read() has brought");
     }
 
     private static void written(PendingCall<String> write)
@@ -1541,19 +1547,26 @@ class DeadlineSocketTest {
 
     private static Throwable fails(PendingCall<?> call)
             throws InterruptedException {
-        var failure = Await.value(call.outcome().handle((value, e) ->
-                e == null ? value : e), "that the call ends", "a"
-                + " deadline is an instant, and bytes that move do not move it;"
-                + " after awaitReady() look at it again, at the one of this"
+        var failure = ended(call, "that the call ends", "a deadline is an"
+                + " instant, and bytes that move do not move it; after"
+                + " awaitReady() look at it again, at the one of this"
                 + " direction, and then at the channel");
-        if (failure instanceof UnsupportedOperationException todo) {
-            throw todo;
-        }
         if (failure instanceof Throwable thrown) {
             return thrown;
         }
         throw History.fail("expected an exception, but the call returned \""
                 + failure + "\"", "look at the deadline before each attempt");
+    }
+
+    /** What a call has returned or thrown. */
+    private static Object ended(PendingCall<?> call, String what,
+            String likely) throws InterruptedException {
+        Object end = Await.value(call.outcome().handle((value, e) ->
+                e == null ? value : e), what, likely);
+        if (end instanceof UnsupportedOperationException todo) {
+            throw todo;
+        }
+        return end;
     }
 
     private static SocketTimeoutException timesOut(PendingCall<?> call)
@@ -1636,9 +1649,7 @@ class DeadlineSocketTest {
             Await.until(() -> poller().waits() >= before + threads
                     && waiting() == threads, "that " + threads
                     + " thread(s) still wait, because no deadline has passed yet",
-                    "a deadline ended a call too early (from which instant does"
-                            + " it count, and on which clock?), or the thread does not wait with"
-                            + " awaitReady()");
+                    TOO_EARLY);
         }
     }
 

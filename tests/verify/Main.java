@@ -43,6 +43,7 @@ import picocli.CommandLine.Parameters;
     "With LAB only what belongs to those labs; with --repeat only their tests, again and again."},
         footer = {"", "./jbang verify                           everything, as CI does",
             "./jbang verify 401 --repeat 30 --load 2  hunts tests that fail by luck",
+            "./jbang verify 401 --mistake patch --repeat 5 --load 2  hunts mistakes that pass by luck",
             "", "WORKBOOK_REQUIRE=all in the environment makes every skipped test a failure.",
             "Exit status: 0 nothing failed, 1 something failed, 2 could not check."})
 public final class Main implements Callable<Integer> {
@@ -51,7 +52,6 @@ public final class Main implements Callable<Integer> {
     private static final List<String> OF_THE_REST = List.of("book.CatalogTest", "book.ConventionsTest", "book.BookTest",
             "book.BookTextTest", "book.BookPagesTest", "book.BookBuildTest",
             "tool.GraderTest", "tool.NewLabTest", "tool.HostileTest", "tool.WatchTest", "tool.LauncherTest");
-    private static final List<String> REPEATED = List.of("lab.RepeatTest");
     private static final String PARALLEL = "junit.jupiter.execution.parallel.";
     /** Twice the cores: a check waits as often as it works. */
     private static final int WORKERS = 2 * Runtime.getRuntime().availableProcessors();
@@ -62,6 +62,11 @@ public final class Main implements Callable<Integer> {
     @Option(names = "--repeat", paramLabel = "N",
             description = "Check the solution of each lab N times, and nothing else.")
     int repeat;
+
+    @Option(names = "--mistake", paramLabel = "TEXT",
+            description = "Check only the mistakes whose file name holds TEXT (patch: all of them), with --repeat N "
+                    + "times each.")
+    Optional<String> mistake = Optional.empty();
 
     @Option(names = "--load", paramLabel = "N", description = "Keep N cores busy meanwhile.")
     int load;
@@ -75,7 +80,7 @@ public final class Main implements Callable<Integer> {
 
     @Override
     public Integer call() throws Exception {
-        Selection.set(labs, repeat);
+        Selection.set(labs, mistake.orElse(""), repeat);
         try (var report = new ConsoleReport(); var busy = new BusyCores(load)) {
             var request = LauncherDiscoveryRequestBuilder.request()
                     .selectors(classes().map(name -> DiscoverySelectors.selectClass("verify." + name)).toList())
@@ -89,8 +94,11 @@ public final class Main implements Callable<Integer> {
     }
 
     private Stream<String> classes() {
+        if (mistake.isPresent()) {
+            return Stream.of("lab.MistakeTest");
+        }
         if (repeat > 0) {
-            return REPEATED.stream();
+            return Stream.of("lab.RepeatTest");
         }
         return Stream.of(OF_LABS, labs.isEmpty() ? OF_THE_REST : List.<String>of()).flatMap(List::stream)
                 .filter(name -> only.isEmpty() || only.contains(name.substring(name.indexOf('.') + 1)));

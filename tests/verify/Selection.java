@@ -9,12 +9,14 @@ import grader.workbook.Workbook;
 public final class Selection {
     private static Workbook book;
     private static List<Lab> labs;
+    private static String mistake;
     private static int repeat;
 
     private Selection() {}
 
-    public static void set(List<String> names, int times) throws IOException {
+    public static void set(List<String> names, String partOfMistake, int times) throws IOException {
         book = Workbook.find();
+        mistake = partOfMistake;
         repeat = times;
         labs = book.labs(names);
     }
@@ -31,6 +33,12 @@ public final class Selection {
         return labs;
     }
 
+    /** What the file name of a mistake must hold; empty for all. */
+    public static String mistake() {
+        return mistake;
+    }
+
+    /** How often the same is checked; 0 if once is enough. */
     public static int repeat() {
         return repeat;
     }

@@ -23,40 +23,56 @@ import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.MethodSource;
 import verify.Selection;
 
-/** Known wrong answers: each passes the steps before its own, and its own step rejects it with the right words. */
+/**
+ * Known wrong answers: each passes the steps before its own, and its own step rejects it with the right words. A few
+ * are wrong only if two threads meet, so whatever was not told is checked a second time; {@code --mistake} with
+ * {@code --repeat} wants every one of its checks to tell.
+ */
 @Execution(ExecutionMode.CONCURRENT)
 @ParameterizedClass(name = "{0}")
 @MethodSource("verify.Selection#labs")
 class MistakeTest {
     private static final int FEWEST = 15;
+    private static final int MOST = 30;
 
     @Parameter
     Lab lab;
 
     @Test
-    void there_are_enough_mistakes() throws IOException {
+    void there_are_enough_mistakes_and_not_too_many() throws IOException {
         int mistakes = Mistake.of(lab).size();
-        assertTrue(mistakes >= FEWEST, mistakes + " mistakes, fewer than " + FEWEST);
+        assertTrue(mistakes >= FEWEST && mistakes <= MOST, mistakes + " mistakes, not " + FEWEST + " to " + MOST);
     }
 
     @TestFactory
     Stream<DynamicTest> every_mistake_is_rejected_by_its_step_with_its_words() throws IOException {
         var skeleton = Skeleton.of(lab.solution());
         var solution = skeleton.withSteps(skeleton.steps());
-        return Mistake.of(lab).stream().map(mistake -> DynamicTest.dynamicTest(
-                lab.number() + " " + mistake.name(), () -> check(mistake, solution)));
+        return Mistake.of(lab).stream().filter(mistake -> mistake.name().contains(Selection.mistake()))
+                .flatMap(mistake -> Collections.nCopies(Math.max(1, Selection.repeat()), mistake).stream())
+                .map(mistake -> DynamicTest.dynamicTest(
+                        lab.number() + " " + mistake.name(), () -> check(mistake, solution)));
     }
 
     private void check(Mistake mistake, String solution) throws IOException {
         var wrong = mistake.applied(solution);
         var options = WarmChecker.expectingFailureAfter(mistake.step() - 1);
-        isRejected(mistake, WarmChecker.check(lab, wrong, options.ofSteps(mistake.step(), mistake.step())));
+        try {
+            isRejected(mistake, wrong, options);
+        } catch (AssertionError byLuck) {
+            if (Selection.repeat() > 0) {   // a hunt for luck
+                throw byLuck;
+            }
+            System.out.println("  again    " + lab.number() + " " + mistake.name() + " was not told as it should be");
+            isRejected(mistake, wrong, options);
+        }
         if (mistake.step() > 1) {
             earlierStepsPass(mistake, wrong, options);
         }
     }
 
-    private static void isRejected(Mistake mistake, Verdict verdict) {
+    private void isRejected(Mistake mistake, String wrong, CheckOptions options) throws IOException {
+        var verdict = WarmChecker.check(lab, wrong, options.ofSteps(mistake.step(), mistake.step()));
         var story = WarmChecker.story(verdict);
         var step = verdict.steps().get(mistake.step() - 1);
         boolean isTold = mistake.isToldIn(story);

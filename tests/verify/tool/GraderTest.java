@@ -269,6 +269,17 @@ class GraderTest {
     }
 
     @Test
+    void the_maven_project_has_all_folders_that_the_tests_of_a_lab_use() throws Exception {
+        copy.grader("ide", "401");
+        var pom = Files.readString(copy.root().resolve("pom.xml"));
+        var shared = Pattern.compile("(?m)^//SOURCES \\.\\./(\\w+)/");
+        for (var file : Folders.javaFiles(lab.tests())) {
+            shared.matcher(Files.readString(file)).results().forEach(line -> assertTrue(
+                    pom.contains("<source>tests/" + line.group(1) + "</source>"), line.group() + " in " + file));
+        }
+    }
+
+    @Test
     void all_goes_on_after_a_failed_step() throws Exception {
         var head = "public InetSocketAddress localAddress() {\n";
         var wrong = "if (options != null) { return new InetSocketAddress(\"127.0.0.1\", 1); }\n";
