@@ -356,10 +356,12 @@ public final class PoolVsMultiplex {
 
         /**
          * @param request the whole request
-         * @param out     the response. Each write sends at least one frame, and
-         *                waits until the client's windows allow it. It need not
-         *                be closed. When the stream is reset, the handler is
-         *                interrupted, and writes fail
+         * @param out     the response. A write of a byte or more sends one frame
+         *                or several, and waits until the client's windows allow
+         *                them. It need not be closed. When the stream is reset,
+         *                the handler is interrupted, and writes fail. A write
+         *                that is interrupted throws an InterruptedIOException,
+         *                and may have sent a part
          * @throws Exception becomes RST_STREAM with INTERNAL_ERROR, as an Error
          *         does
          */
@@ -552,7 +554,7 @@ public final class PoolVsMultiplex {
     /** Waits until both windows of an exchange allow something; takes it. */
     private static int claim(Exchange exchange, int most)
             throws InterruptedException {
-        // TODO step 5: take from exchange.window, then as much from the window of exchange.connection; add to the first again what the second did not have
+        // TODO step 5: take from exchange.window, then as much from the window of exchange.connection; add to the first again what the second did not have, or all of it if an interrupt ends the wait for the second
         return most;
     }
 
@@ -850,7 +852,8 @@ public final class PoolVsMultiplex {
                 connection.queue.transfer(
                         new Frame(DATA, 0, id, data).encode());
             } catch (InterruptedException e) {
-                connection.window.add(data.length);   // it was not sent
+                window.add(data.length);   // it was not sent
+                connection.window.add(data.length);
                 throw e;
             }
         }

@@ -412,10 +412,12 @@ public final class PoolVsMultiplex {
 
         /**
          * @param request the whole request
-         * @param out     the response. Each write sends at least one frame, and
-         *                waits until the client's windows allow it. It need not
-         *                be closed. When the stream is reset, the handler is
-         *                interrupted, and writes fail
+         * @param out     the response. A write of a byte or more sends one frame
+         *                or several, and waits until the client's windows allow
+         *                them. It need not be closed. When the stream is reset,
+         *                the handler is interrupted, and writes fail. A write
+         *                that is interrupted throws an InterruptedIOException,
+         *                and may have sent a part
          * @throws Exception becomes RST_STREAM with INTERNAL_ERROR, as an Error
          *         does
          */
@@ -704,10 +706,14 @@ public final class PoolVsMultiplex {
     // tag::windows[]
     private static int claim(Exchange exchange, int most)
             throws InterruptedException {
-        // tag::step5[] take from exchange.window, then as much from the window of exchange.connection; add to the first again what the second did not have // until then: return most;
+        // tag::step5[] take from exchange.window, then as much from the window of exchange.connection; add to the first again what the second did not have, or all of it if an interrupt ends the wait for the second // until then: return most;
         int wanted = exchange.window.takeUpTo(most);
-        int count = exchange.connection.window.takeUpTo(wanted);
-        exchange.window.add(wanted - count);
+        int count = 0;
+        try {
+            count = exchange.connection.window.takeUpTo(wanted);
+        } finally {
+            exchange.window.add(wanted - count);
+        }
         return count;
         // end::step5[]
     }
@@ -1053,7 +1059,8 @@ public final class PoolVsMultiplex {
                 connection.queue.transfer(
                         new Frame(DATA, 0, id, data).encode());
             } catch (InterruptedException e) {
-                connection.window.add(data.length);   // it was not sent
+                window.add(data.length);   // it was not sent
+                connection.window.add(data.length);
                 throw e;
             }
         }

@@ -757,31 +757,64 @@ class PoolVsMultiplexTest {
         @Test
         void as_many_calls_as_asked_are_in_progress_at_once()
                 throws Exception {
-            // rejects: one after the other; a thread for each call
+            // rejects: one after the other; a thread for each call; a total
+            // that is the sum of the times
+            PoolVsMultiplex.measure("", new Fake(1), 1, 1, new byte[1],
+                    System::nanoTime);   // or TODO
+            var likely = "start a thread for each of concurrency, and each"
+                    + " thread makes one call after the other";
             var now = new AtomicInteger();
             var most = new AtomicInteger();
-            var five = new CyclicBarrier(5);
+            var gate = new CountDownLatch(1);
             var client = new Fake() {
                 @Override
                 public byte[] call(byte[] request, Duration timeout)
-                        throws IOException {
+                        throws InterruptedException {
                     most.accumulateAndGet(now.incrementAndGet(), Math::max);
-                    try {
-                        five.await(Patience.millis(), TimeUnit.MILLISECONDS);
-                        Thread.sleep(1);   // so that calls overlap
-                    } catch (Exception e) {
-                        throw new IOException("five calls at once did not"
-                                + " come", e);
-                    }
+                    gate.await();
                     now.decrementAndGet();
                     return request;
                 }
             };
-            PoolVsMultiplex.measure("", client, 40, 5, new byte[1],
-                    System::nanoTime);
+            var measuring = PendingCall.start(() -> PoolVsMultiplex.measure("",
+                    client, 40, 5, new byte[1], System::nanoTime));
+            try {
+                Await.until(() -> now.get() >= 5, "five calls of 40 at the same"
+                        + " time", likely);
+                measuring.awaitWaiting();
+                // All threads are started. Those that are not yet running get
+                // their turn before, or between, these.
+                for (int i = 0; i < 200; i++) {
+                    Await.value(PendingCall.start(() -> 0).outcome(), "", "");
+                }
+            } finally {
+                gate.countDown();
+            }
+            Await.value(measuring.outcome(), "measure() to return", likely);
             Check.equal(5, most.get(), "the most calls at the same time",
-                    "start a thread for each of concurrency, and each thread"
-                            + " makes one call after the other");
+                    likely);
+            var two = new Fake() {
+                private final CyclicBarrier both = new CyclicBarrier(2,
+                        () -> pass(10));
+
+                @Override
+                public byte[] call(byte[] request, Duration timeout)
+                        throws IOException {
+                    try {
+                        both.await(Patience.millis(), TimeUnit.MILLISECONDS);
+                    } catch (Exception e) {
+                        throw new IOException("two calls at once did not come",
+                                e);
+                    }
+                    return request;
+                }
+            };
+            var ten = Duration.ofMillis(10);
+            Check.equal(new PoolVsMultiplex.Sample("two", 3, 2, ten, ten, ten),
+                    PoolVsMultiplex.measure("two", two, 2, 2, new byte[1], two),
+                    "the sample of two calls of 10 ms at the same time",
+                    "total is the time from before the first call until after"
+                            + " the last one, and not the sum of all times");
         }
 
         @Test
@@ -808,6 +841,45 @@ class PoolVsMultiplexTest {
                     "the failure of the call, got " + seen, "rethrow it");
             Check.equal(3, count.get(), "the calls made, when the third of 10"
                     + " fails", "take no more numbers after a failure");
+            failureIsForAllThreads();
+        }
+
+        /** One call fails; the other ends when that was noted. */
+        private static void failureIsForAllThreads() throws Exception {
+            var count = new AtomicInteger();
+            var failing = new CompletableFuture<Thread>();
+            var gate = new CountDownLatch(1);
+            var client = new Fake() {
+                @Override
+                public byte[] call(byte[] request, Duration timeout)
+                        throws IOException, InterruptedException {
+                    if (count.incrementAndGet() == 2) {
+                        failing.complete(Thread.currentThread());
+                        throw new IOException("the second");
+                    }
+                    gate.await();
+                    return request;
+                }
+            };
+            var measuring = PendingCall.start(() -> PoolVsMultiplex.measure("",
+                    client, 10, 2, new byte[1], System::nanoTime));
+            try {
+                var thread = Await.value(failing, "two calls at once", "");
+                Await.until(() -> EnumSet.of(Thread.State.TERMINATED,
+                        Thread.State.WAITING, Thread.State.TIMED_WAITING)
+                        .contains(thread.getState()), "the thread whose call"
+                        + " has failed to end", "take no more numbers after a"
+                        + " failure");
+            } finally {
+                gate.countDown();
+            }
+            fails(IOException.class, measuring, "measure() when one of two"
+                    + " threads has failed", "rethrow what the call has"
+                    + " thrown");
+            Check.equal(2, count.get(), "the calls made, when the second of 10"
+                    + " fails and the first is in progress", "the failure of"
+                    + " one thread is the end for all: look at it before each"
+                    + " call");
         }
 
         @Test
@@ -1123,7 +1195,8 @@ class PoolVsMultiplexTest {
         @Test
         void a_stream_that_waits_for_the_connection_keeps_its_own_window()
                 throws Exception {
-            // rejects: what the connection did not have is lost
+            // rejects: what the connection did not have is lost, or what was
+            // claimed before an interrupt
             var server = server((request, out) -> out.write(
                     new byte[Integer.parseInt(new String(request))]));
             var client = Wire.connect(server, 30, 10);
@@ -1135,6 +1208,35 @@ class PoolVsMultiplexTest {
                         + " exchange.window what the connection's window did"
                         + " not have");
             }
+            client.expect(PoolVsMultiplex.DATA, 1, 1, new byte[0], "an empty"
+                    + " frame needs no window");
+            interrupted();
+        }
+
+        /** Not the client has reset it, but somebody on the server's side. */
+        private static void interrupted() throws Exception {
+            var interrupted = new CountDownLatch(1);
+            var server = server((_, out) -> {
+                out.write(new byte[10]);   // all that the connection allows
+                Thread.currentThread().interrupt();
+                try {
+                    out.write(new byte[15]);
+                } catch (InterruptedIOException e) {
+                    Thread.interrupted();   // this handler goes on
+                    interrupted.countDown();
+                }
+                out.write(new byte[20]);
+            });
+            var client = Wire.connect(server, 30, 10);
+            client.data(1, 1, "");
+            client.bytes(1, 10, "the connection allows 10");
+            Await.open(interrupted, "a write that waits for the connection to"
+                    + " be ended by an interrupt", "let the"
+                    + " InterruptedException pass");
+            client.number(PoolVsMultiplex.WINDOW_UPDATE, 0, 100);
+            client.bytes(1, 20, "its stream allows 30 in all, and 10 were sent:"
+                    + " when the wait for the connection is interrupted, add"
+                    + " to exchange.window all that was taken from it");
             client.expect(PoolVsMultiplex.DATA, 1, 1, new byte[0], "an empty"
                     + " frame needs no window");
         }
@@ -1156,10 +1258,12 @@ class PoolVsMultiplexTest {
                         + " increment of 0 is a PROTOCOL_ERROR, one that makes"
                         + " more than 2^31 - 1 a FLOW_CONTROL_ERROR: reset()"
                         + " the exchange, and only that");
-                client.number(PoolVsMultiplex.WINDOW_UPDATE, 1, increment);
+                for (int id : new int[] {1, 2, 99}) {
+                    client.number(PoolVsMultiplex.WINDOW_UPDATE, id, increment);
+                }
                 client.data(3, 1, "");
                 client.response(3, "the connection goes on; WINDOW_UPDATE for a"
-                        + " stream that has ended is ignored");
+                        + " stream that does not run is ignored");
             }
         }
 
@@ -1219,7 +1323,8 @@ class PoolVsMultiplexTest {
         @Test
         void both_windows_are_returned_while_a_response_is_read()
                 throws Exception {
-            // rejects: only the stream; only the connection; more than read
+            // rejects: only the stream; only the connection; more than read;
+            // one window counted for both
             var pair = Pair.of(new PoolVsMultiplex.Options(1000, 3000, 1));
             var call = pair.call("long");
             int id = pair.request();
@@ -1245,6 +1350,16 @@ class PoolVsMultiplexTest {
             pair.wire.data(id, 1, "");
             Check.equal((int) sent, value(call, likely).length,
                     "the length of the response", likely);
+            pair = Pair.of(new PoolVsMultiplex.Options(1000, 3000, 1));
+            for (int i = 1; i <= 20; i++) {
+                call = pair.call("short");
+                pair.wire.data(pair.request(), 1, "x".repeat(300));
+                value(call, likely);
+                pair.awaitReturned(300 * i - 1500, 300 * i, "short responses"
+                        + " use up the window of the connection, too: count"
+                        + " them in mux.window, whatever the window of the"
+                        + " stream says, and each byte once");
+            }
         }
 
         @Test
@@ -1474,7 +1589,8 @@ class PoolVsMultiplexTest {
 
         @Test
         void unread_bytes_of_a_cancelled_call_are_returned() throws Exception {
-            // rejects: what was received, and not read, is lost for ever
+            // rejects: what was received, and not read, is lost for ever, at
+            // the end of a stream at least; what was read is counted again
             var mux = mux(server((_, out) -> out.write(new byte[2 << 20])));
             for (int i = 0; i < 40; i++) {
                 try (var response = mux.open(new byte[0])) {
@@ -1487,12 +1603,30 @@ class PoolVsMultiplexTest {
             Check.equal(2 << 20, value(call(mux, ""), "bytes that were received"
                     + " and not read must be returned on stream 0").length,
                     "the length of a response after 40 cancelled ones", "");
+            var pair = Pair.of(new PoolVsMultiplex.Options(9_000, 10_000, 9));
+            for (int i = 1; i <= 20; i++) {   // 4,000 bytes each
+                boolean ends = i % 2 == 0;
+                History.note("response " + i + (ends ? " ends" : " is cut"));
+                var response = pair.mux.open(new byte[0]);
+                int id = pair.request();
+                pair.wire.send(PoolVsMultiplex.DATA, 0, id, new byte[1000]);
+                value(PendingCall.start(response::next), "");
+                pair.wire.send(PoolVsMultiplex.DATA, ends ? 1 : 0, id,
+                        new byte[3000]);
+                pair.awaitReceived();
+                response.close();
+                long most = 4004L * i;
+                pair.awaitReturned(most - 5000, most, "discard() returns what"
+                        + " was not read, and discarded() is told of that, be"
+                        + " the stream at its end or not");
+            }
         }
 
         @Test
         void a_cancelled_handler_is_interrupted_and_sends_nothing_more()
                 throws Exception {
-            // rejects: a handler that works for no one
+            // rejects: a handler that works for no one; a stream that stops
+            // counting while its handler runs (CVE-2023-44487)
             var begun = new CountDownLatch(1);
             var failed = new CountDownLatch(1);
             var client = client(server((request, out) -> {
@@ -1520,6 +1654,40 @@ class PoolVsMultiplexTest {
             client.expect(PoolVsMultiplex.DATA, 1, 3, new byte[0], "RST_STREAM"
                     + " for a stream that has ended is ignored, and after it"
                     + " nothing is sent on that stream");
+            countsUntilItEnds();
+        }
+
+        private static void countsUntilItEnds() throws Exception {
+            var interrupted = new CountDownLatch(1);
+            var gate = new Semaphore(0);
+            var server = server((request, out) -> {
+                if (request.length > 0) {
+                    try {
+                        new CountDownLatch(1).await();
+                    } catch (InterruptedException e) {
+                        interrupted.countDown();
+                        gate.acquireUninterruptibly();
+                    }
+                }
+            }, USUAL.withMaxConcurrentStreams(1));
+            var client = client(server);
+            client.data(1, 1, "stubborn");
+            client.number(PoolVsMultiplex.RST_STREAM, 1, 8);
+            try {
+                Await.open(interrupted, "the handler to be interrupted",
+                        "find() the exchange and abort() it");
+                client.data(3, 1, "");
+                client.expectNumber(PoolVsMultiplex.RST_STREAM, 3, 7, "a"
+                        + " cancelled stream counts until its handler has"
+                        + " ended: leave it among connection.exchanges, and"
+                        + " count all of them");
+            } finally {
+                gate.release();
+            }
+            Await.until(() -> server.stats().activeStreams() == 0, "the"
+                    + " handler to end", "");
+            client.data(5, 1, "");
+            client.response(5, "end() takes the exchange from the table");
         }
     }
 
@@ -1634,11 +1802,15 @@ class PoolVsMultiplexTest {
         @Test
         void GOAWAY_fails_the_calls_above_its_last_stream_and_no_other()
                 throws Exception {
-            // rejects: all calls failed; >= instead of >
+            // rejects: all calls failed; >= instead of >; a response that
+            // fails, stays in the table and is cancelled; one GOAWAY only
             var pair = Pair.of(USUAL);
             var calls = pair.calls(5);
             var ids = pair.requests(5);
-            pair.wire.send(PoolVsMultiplex.GOAWAY, 0, 0, numbers(5, 0));
+            for (int lastId : new int[] {MOST, 5}) {
+                pair.wire.send(PoolVsMultiplex.GOAWAY, 0, 0,
+                        numbers(lastId, 0));
+            }
             var likely = "fail() the responses whose id is above lastId, and"
                     + " no other; they were not processed";
             for (var id : ids.tailMap(7).values()) {
@@ -1653,6 +1825,9 @@ class PoolVsMultiplexTest {
                 returns("still answered",
                         calls.get(Integer.parseInt(id.getValue())), likely);
             }
+            pair.mux.close();
+            pair.wire.ends("remove() the responses above lastId: those calls"
+                    + " are over, so there is nothing to cancel");
         }
 
         @Test
@@ -1810,6 +1985,7 @@ class PoolVsMultiplexTest {
         private final Socket socket;
         private final InputStream in;
         private final String name;
+        private long returned;   // by WINDOW_UPDATE on stream 0
 
         private Wire(Socket socket, String name) throws IOException {
             this.socket = socket;
@@ -1896,6 +2072,8 @@ class PoolVsMultiplexTest {
                     var seen = new Seen(header.get(3) & 0xff, header.get()
                             & 0xff, header.getInt(), in.readNBytes(length));
                     History.note(name + " received " + seen);
+                    returned += seen.type == PoolVsMultiplex.WINDOW_UPDATE
+                            && seen.id == 0 ? seen.number(0) : 0;
                     return seen;
                 }
                 got = "the end of the connection";
@@ -2040,6 +2218,16 @@ class PoolVsMultiplexTest {
             return requests;
         }
 
+        /** Until so many bytes were returned on stream 0, and no more. */
+        void awaitReturned(long least, long most, String likely) {
+            while (wire.returned < least) {
+                wire.next("WINDOW_UPDATE on stream 0: only " + wire.returned
+                        + " of " + most + " bytes were returned", likely);
+            }
+            Check.that(wire.returned <= most, "at most " + most + " bytes to be"
+                    + " returned on stream 0, got " + wire.returned, likely);
+        }
+
         /** Until the multiplexer has received all that was sent so far. */
         void awaitReceived() throws Exception {
             var probe = call("probe");
@@ -2061,8 +2249,12 @@ class PoolVsMultiplexTest {
         @Override
         public byte[] call(byte[] request, Duration timeout)
                 throws IOException, InterruptedException {
-            now += times.nextInt() * 1_000_000L;
+            pass(times.nextInt());
             return request;
+        }
+
+        final void pass(int millis) {
+            now += millis * 1_000_000L;
         }
 
         @Override
