@@ -76,7 +76,8 @@ public final class PoolVsMultiplex {
          * @param request at most {@link #MAX_PAYLOAD} bytes
          * @param timeout the longest wait, be it for a free connection, for
          *                other calls to end, or for the response; zero does not
-         *                wait at all
+         *                wait at all. A new connection of a pool takes its time
+         *                on top of that
          * @throws SocketTimeoutException  if the time is over
          * @throws StreamResetException    if the server has reset the stream
          * @throws ConnectionLostException if the connection has failed, or
@@ -168,7 +169,8 @@ public final class PoolVsMultiplex {
         }
 
         /**
-         * Connects and waits for the server's preface, each for at most 5 s.
+         * Connects, for at most 5 s, and reads the server's preface, for at
+         * most 5 s each time it waits for bytes.
          *
          * @throws IOException if that fails
          */
@@ -288,7 +290,10 @@ public final class PoolVsMultiplex {
         }
     }
 
-    /** The response to one call, read piece by piece. For one thread. */
+    /**
+     * The response to one call, read piece by piece. For one thread; another
+     * one may close it.
+     */
     public static final class Response implements AutoCloseable {
 
         private final Mux mux;
@@ -356,7 +361,7 @@ public final class PoolVsMultiplex {
 
         /**
          * @param request the whole request
-         * @param out     the response. A write of a byte or more sends one frame
+         * @param out     the response. A write of a byte or more sends a frame
          *                or several, and waits until the client's windows allow
          *                them. It need not be closed. When the stream is reset,
          *                the handler is interrupted, and writes fail. A write

@@ -1213,18 +1213,14 @@ class PoolVsMultiplexTest {
             interrupted();
         }
 
-        /** Not the client has reset it, but somebody on the server's side. */
+        /** By somebody on the server's side, and not by a reset. */
         private static void interrupted() throws Exception {
             var interrupted = new CountDownLatch(1);
             var server = server((_, out) -> {
-                out.write(new byte[10]);   // all that the connection allows
-                Thread.currentThread().interrupt();
-                try {
-                    out.write(new byte[15]);
-                } catch (InterruptedIOException e) {
-                    Thread.interrupted();   // this handler goes on
-                    interrupted.countDown();
-                }
+                interrupted(out);   // both windows are open
+                out.write(new byte[10]);
+                interrupted(out);   // that of the connection is empty
+                interrupted.countDown();
                 out.write(new byte[20]);
             });
             var client = Wire.connect(server, 30, 10);
@@ -1239,6 +1235,17 @@ class PoolVsMultiplexTest {
                     + " to exchange.window all that was taken from it");
             client.expect(PoolVsMultiplex.DATA, 1, 1, new byte[0], "an empty"
                     + " frame needs no window");
+        }
+
+        /** A write that fails at once; its handler goes on. */
+        private static void interrupted(OutputStream out) throws IOException {
+            Thread.currentThread().interrupt();
+            try {
+                out.write(new byte[8]);
+            } catch (InterruptedIOException e) {
+                // expected
+            }
+            Thread.interrupted();
         }
 
         @Test
