@@ -1251,7 +1251,7 @@ public final class PoolVsMultiplex {
             mux.open("forever".getBytes()).close();
             show(6, "a cancelled handler", order.poll(1, TimeUnit.SECONDS),
                     "interrupted");
-            var last = mux.open("300".getBytes());
+            var last = mux.open("1000".getBytes());
             Thread.startVirtualThread(new FutureTask<>(
                     () -> server.shutdown(limit)));
             Thread.sleep(100);
@@ -1262,7 +1262,7 @@ public final class PoolVsMultiplex {
                 late = e.getMessage();
             }
             show(7, "a call after GOAWAY", late, "shutting down");
-            show(7, "a call before it", new String(last.next()), "300");
+            show(7, "a call before it", new String(last.next()), "1000");
         }
         IO.println("\nall seven steps work");
     }
