@@ -1252,14 +1252,17 @@ public final class PoolVsMultiplex {
             show(6, "a cancelled handler", order.poll(1, TimeUnit.SECONDS),
                     "interrupted");
             var last = mux.open("1000".getBytes());
+            mux.call("so the server has read both".getBytes(), limit);
             Thread.startVirtualThread(new FutureTask<>(
                     () -> server.shutdown(limit)));
-            Thread.sleep(100);
-            String late;
-            try {
-                late = new String(mux.call("answered".getBytes(), limit));
-            } catch (ConnectionLostException e) {
-                late = e.getMessage();
+            var late = "";
+            for (int i = 0; i < 50 && !late.contains("down"); i++) {
+                Thread.sleep(10);
+                try {
+                    late = new String(mux.call("answered".getBytes(), limit));
+                } catch (ConnectionLostException e) {
+                    late = e.getMessage();
+                }
             }
             show(7, "a call after GOAWAY", late, "shutting down");
             show(7, "a call before it", new String(last.next()), "1000");
