@@ -72,6 +72,20 @@ class LatencyTraceTest {
             45 responseBodyEnd
             46 callEnd
             """;
+    private static final String RETRIED = """
+            0 callStart
+            1 requestHeadersStart
+            2 requestHeadersEnd
+            10 responseFailed
+            11 retryDecision again
+            20 connectStart A
+            30 connectEnd A
+            31 requestHeadersStart
+            32 requestHeadersEnd
+            50 responseHeadersStart
+            51 responseHeadersEnd 200
+            52 callEnd
+            """;
     private static final String EVENT = "one call of end() for each event that"
             + " ends a phase, and one OpenSpan for each that begins one";
 
@@ -516,20 +530,7 @@ class LatencyTraceTest {
 
         @Test
         void a_retry_begins_a_new_attempt() {
-            var trace = played("""
-                    0 callStart
-                    1 requestHeadersStart
-                    2 requestHeadersEnd
-                    10 responseFailed
-                    11 retryDecision again
-                    20 connectStart A
-                    30 connectEnd A
-                    31 requestHeadersStart
-                    32 requestHeadersEnd
-                    50 responseHeadersStart
-                    51 responseHeadersEnd 200
-                    52 callEnd
-                    """);
+            var trace = played(RETRIED);
             var good = trace.spans().stream().filter(span -> span.outcome()
                     == LatencyTrace.Outcome.OK).map(span -> span.attempt() + " "
                     + span.phase()).toList();
@@ -999,20 +1000,7 @@ class LatencyTraceTest {
         @Test
         void a_span_ends_when_the_attempt_fails_and_not_with_the_call() {
             // rejects: all open spans ended by finish() alone
-            var trace = played("""
-                    0 callStart
-                    1 requestHeadersStart
-                    2 requestHeadersEnd
-                    10 responseFailed
-                    11 retryDecision again
-                    20 connectStart A
-                    30 connectEnd A
-                    31 requestHeadersStart
-                    32 requestHeadersEnd
-                    50 responseHeadersStart
-                    51 responseHeadersEnd 200
-                    52 callEnd
-                    """);
+            var trace = played(RETRIED);
             attempts("""
                     0 WAIT 2-10 FAILED
                     1 WAIT 32-50 OK

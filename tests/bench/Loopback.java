@@ -4,7 +4,7 @@ import module java.base;
 
 /** Plain peers on 127.0.0.1, until the program ends. */
 public final class Loopback {
-    public static final InetAddress ADDRESS = InetAddress.ofLiteral("127.0.0.1");
+    private static final InetAddress ADDRESS = InetAddress.ofLiteral("127.0.0.1");
 
     private Loopback() {}
 

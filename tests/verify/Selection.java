@@ -2,6 +2,7 @@ package verify;
 
 import module java.base;
 
+import grader.workbook.CannotCheck;
 import grader.workbook.Lab;
 import grader.workbook.Workbook;
 
@@ -19,6 +20,14 @@ public final class Selection {
         mistake = partOfMistake;
         repeat = times;
         labs = book.labs(names);
+        if (!mistake.isEmpty() && labs.stream().noneMatch(Selection::hasMistake)) {
+            throw new CannotCheck("no mistake's file name holds " + mistake);
+        }
+    }
+
+    private static boolean hasMistake(Lab lab) {
+        var names = lab.tests().resolve("mistakes").toFile().list();
+        return names != null && Stream.of(names).anyMatch(name -> name.contains(mistake));
     }
 
     public static Workbook book() {
