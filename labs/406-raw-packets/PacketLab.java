@@ -1266,9 +1266,10 @@ public final class PacketLab {
                         lab-406               the demo
                         lab-406 read FILE     each frame, and the flows
                         lab-406 devices       where packets can be captured
-                        lab-406 live DEVICE   captures; takes libpcap and root
+                        lab-406 live DEVICE   captures until you press Enter;
+                                              takes libpcap and root
                             --filter "tcp port 80"   pcap-filter(7)
-                            --seconds 5              and then ends
+                            --seconds 5              ends by itself
                             --write FILE             into a capture file
                         lab-406 help          this text""", args);
             }
@@ -1393,8 +1394,7 @@ public final class PacketLab {
             throws IOException, InterruptedException {
         var device = words.getFirst();
         var filter = option(words, "--filter").orElse("");
-        int seconds = option(words, "--seconds").map(Integer::parseInt)
-                .orElse(5);
+        var seconds = option(words, "--seconds").map(Long::parseLong);
         var file = option(words, "--write");
         if (file.isPresent()) {
             record(device, filter, seconds, file.get());
@@ -1402,8 +1402,18 @@ public final class PacketLab {
         }
         try (var capture = capture(device, filter, MAX_CAPTURED,
                 frame -> IO.println(dissect(frame).summary()))) {
-            TimeUnit.SECONDS.sleep(seconds);
+            awaitEnd(seconds);
             IO.println(capture.stats());
+        }
+    }
+
+    /** Of the seconds, or else a key or the end of standard input. */
+    private static void awaitEnd(Optional<Long> seconds)
+            throws IOException, InterruptedException {
+        if (seconds.isPresent()) {
+            TimeUnit.SECONDS.sleep(seconds.get());
+        } else {
+            int _ = System.in.read();
         }
     }
 
@@ -1412,20 +1422,24 @@ public final class PacketLab {
         return at < 0 ? Optional.empty() : Optional.of(words.get(at + 1));
     }
 
+    /** The kernel may keep a frame for so many milliseconds. */
+    private static final int LATE = 100;
+
     /** Without a line of yours: libpcap writes the file by itself. */
-    private static void record(String device, String filter, int seconds,
-            String file) throws IOException {
+    private static void record(String device, String filter,
+            Optional<Long> seconds, String file) throws IOException {
         var handle = explained("capture on " + device, () ->
                 new PcapHandle.Builder(device).snaplen(MAX_CAPTURED)
-                        .timeoutMillis(100).build());
-        var alarm = Thread.ofVirtual().unstarted(() -> ring(handle, seconds));
+                        .timeoutMillis(LATE).build());
         explained("write " + file, () -> {
             handle.setFilter(filter, BpfCompileMode.OPTIMIZE);
             try (var dumper = handle.dumpOpen(file)) {
-                alarm.start();
+                Thread.ofPlatform().daemon().start(
+                        () -> breakAtEnd(handle, seconds));
+                IO.println("capturing on " + device);
                 handle.loop(-1, dumper);
             } catch (InterruptedException e) {
-                // The alarm has rung.
+                // The loop was broken.
             }
             return handle;
         }).close();
@@ -1433,11 +1447,12 @@ public final class PacketLab {
                 + " bytes; now: read " + file);
     }
 
-    private static void ring(PcapHandle handle, int seconds) {
+    private static void breakAtEnd(PcapHandle handle, Optional<Long> seconds) {
         try {
-            TimeUnit.SECONDS.sleep(seconds);
+            awaitEnd(seconds);
+            TimeUnit.MILLISECONDS.sleep(2 * LATE);
             handle.breakLoop();
-        } catch (InterruptedException | NotOpenException e) {
+        } catch (IOException | InterruptedException | NotOpenException e) {
             // It has ended before.
         }
     }
