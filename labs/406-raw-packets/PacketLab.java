@@ -22,8 +22,8 @@ import org.pcap4j.core.RawPacketListener;
  * Reads capture files, takes packets apart, follows their flows, and captures
  * live through libpcap.
  *
- * <p>The one idea: every length in a packet is a stranger's claim. It is
- * checked against the bytes at hand before it is believed.
+ * <p>A length in a packet is a claim of whoever sent it. Each one is compared
+ * with the bytes that are there before it is used.
  *
  * <p>Capture files: draft-ietf-opsawg-pcap. IPv4: RFC 791; IPv6: RFC 8200;
  * TCP: RFC 9293; UDP: RFC 768.
@@ -167,7 +167,7 @@ public final class PacketLab {
         @Override
         void ipv4() {
             throw new UnsupportedOperationException(
-                    "TODO step 2: the fields of RFC 791; endsAfter(), add() and transport(), but no transport() in later fragments");
+                    "TODO step 2: the fields of RFC 791 (total length 0: to the end of the frame); endsAfter(), add() and transport(), but no transport() in later fragments");
         }
 
         @Override
@@ -184,7 +184,7 @@ public final class PacketLab {
 
         @Override
         void ipv6() {
-            // TODO step 4: the fields of RFC 8200, then its chain of extension headers, 16 at most
+            // TODO step 4: the fields of RFC 8200 (jumbogram: to the end of the frame), then its chain of extension headers, 16 at most
             unknown(0x86dd, "EtherType");
         }
     }
@@ -233,7 +233,7 @@ public final class PacketLab {
         private static void follow(
                 Entry entry, Side side, Segment segment, Tcp tcp) {
             throw new UnsupportedOperationException(
-                    "TODO step 5: count what isRepeated(); the handshake and its RTT; RST; a FIN from both sides");
+                    "TODO step 5: count what isRepeated(); the handshake, and its RTT after a single SYN; RST; a FIN from both sides");
         }
 
         /**
@@ -275,7 +275,7 @@ public final class PacketLab {
         requireRange("snapLength", snapLength, 1, MAX_CAPTURED);
         Objects.requireNonNull(sink, "sink");
         throw new UnsupportedOperationException(
-                "TODO step 6: build() a PcapHandle, setFilter(), each explained(); start() a Capture with it");
+                "TODO step 6: build() a PcapHandle with 50 ms of timeout, setFilter(), each explained(); start() a Capture with it");
     }
 
     /** A capture that runs. Any thread may call it, the sink's as well. */
@@ -292,9 +292,14 @@ public final class PacketLab {
         private Capture(PcapHandle handle, Consumer<Frame> sink) {
             this.handle = handle;
             this.sink = sink;
-            linkType = handle.getDlt().value();
+            linkType = linkType(handle.getDlt().value());
             thread = Thread.ofPlatform().daemon().name("lab406-capture")
                     .unstarted(this::run);
+        }
+
+        /** In files, raw IP is 101; for libpcap it is 12, on OpenBSD 14. */
+        private static int linkType(int dlt) {
+            return dlt == 12 || dlt == 14 ? 101 : dlt;
         }
 
         private Capture start() {
@@ -322,8 +327,9 @@ public final class PacketLab {
 
         /**
          * Ends the capture, and waits until the sink has returned, at most
-         * 5 s; called by the sink, it does not wait. Then nothing is open, and
-         * the sink is not called any more.
+         * 5 s, even if the calling thread is interrupted, which then stays so.
+         * Called by the sink, it does not wait. Then nothing is open, and the
+         * sink is not called any more.
          */
         @Override
         public void close() {
@@ -332,9 +338,17 @@ public final class PacketLab {
         }
 
         private void joinThread() {
-            try {
-                thread.join(Duration.ofSeconds(5));
-            } catch (InterruptedException e) {
+            long deadline = System.nanoTime() + 5_000_000_000L;
+            boolean interrupted = Thread.interrupted();
+            while (thread.isAlive() && System.nanoTime() < deadline) {
+                try {
+                    thread.join(Duration.ofNanos(
+                            Math.max(1, deadline - System.nanoTime())));
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                }
+            }
+            if (interrupted) {
                 Thread.currentThread().interrupt();
             }
         }
@@ -363,6 +377,7 @@ public final class PacketLab {
     /** IPv6 extension headers: hop-by-hop, routing, fragment, AH, options. */
     private static final Set<Integer> EXTENSIONS = Set.of(0, 43, 44, 51, 60);
     private static final int MAX_EXTENSIONS = 16;
+    private static final int HOP_BY_HOP = 0;
     private static final int FRAGMENT = 44;
     private static final int AUTHENTICATION = 51;
 
@@ -403,12 +418,12 @@ public final class PacketLab {
         }
     }
 
-
     /**
      * Bytes that passed by.
      *
      * @param time           when they were captured
-     * @param linkType       what they begin with, a LINKTYPE_ number
+     * @param linkType       what they begin with, as in a capture file:
+     *                       a LINKTYPE_ number of tcpdump.org's list
      * @param originalLength how many they were, at least as many as captured
      * @param bytes          those that were captured; not copied, not to be
      *                       modified
@@ -829,14 +844,14 @@ public final class PacketLab {
             layers.add(new Unknown(selector, what));
         }
 
-        /** The first one counts: the others may follow from it. */
+        /** Keeps the first one, because the others may follow from it. */
         void problem(String sentence) {
             if (problem.isEmpty()) {
                 problem = sentence;
             }
         }
 
-        /** Whether what is at hand is a part only of what was sent. */
+        /** Whether the IP packet is a fragment of what was sent. */
         boolean isFragment() {
             return switch (layers.getLast()) {
                 case Ipv4 ip -> ip.moreFragments() || ip.fragmentOffset() > 0;
@@ -850,7 +865,9 @@ public final class PacketLab {
             switch (type) {
                 case 0 -> family();
                 case 1 -> ethernet();
-                case 12, 14, 101 -> raw();
+                case 101 -> raw();
+                case 228 -> ipv4();
+                case 229 -> ipv6();
                 case 113 -> cooked(16, 14);
                 case 276 -> cooked(20, 0);
                 default -> unknown(type, "link type");
@@ -1160,11 +1177,11 @@ public final class PacketLab {
             return entry;
         }
 
-        /** Forgets who has been idle for too long. */
+        /** Forgets the flows that have been idle for too long. */
         void expire(Instant now) {
-            while (!longestIdleFirst.isEmpty()
-                    && longestIdleFirst.getFirst().last.plus(idle)
-                            .isBefore(now)) {
+            while (!longestIdleFirst.isEmpty() && Duration.between(
+                    longestIdleFirst.getFirst().last, now)
+                            .compareTo(idle) > 0) {
                 evict();
             }
         }
@@ -1175,7 +1192,7 @@ public final class PacketLab {
             evicted++;
         }
 
-        /** This one has been idle for the shortest time. */
+        /** Notes the time; this entry is idle for the shortest time now. */
         void touch(Entry entry, Instant now) {
             entry.first = entry.first == null ? now : entry.first;
             entry.last = now;

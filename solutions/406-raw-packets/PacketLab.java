@@ -22,8 +22,8 @@ import org.pcap4j.core.RawPacketListener;
  * Reads capture files, takes packets apart, follows their flows, and captures
  * live through libpcap.
  *
- * <p>The one idea: every length in a packet is a stranger's claim. It is
- * checked against the bytes at hand before it is believed.
+ * <p>A length in a packet is a claim of whoever sent it. Each one is compared
+ * with the bytes that are there before it is used.
  *
  * <p>Capture files: draft-ietf-opsawg-pcap. IPv4: RFC 791; IPv6: RFC 8200;
  * TCP: RFC 9293; UDP: RFC 768.
@@ -244,14 +244,15 @@ public final class PacketLab {
         // tag::ipv4[]
         @Override
         void ipv4() {
-            // tag::step2[] the fields of RFC 791; endsAfter(), add() and transport(), but no transport() in later fragments
+            // tag::step2[] the fields of RFC 791 (total length 0: to the end of the frame); endsAfter(), add() and transport(), but no transport() in later fragments
             if (!has("IPv4", 20)) {
                 return;
             }
             int headerLength = 4 * (u8(0) & 0x0f);
             int totalLength = u16(2);
+            boolean unknown = totalLength == 0;   // the card will fill it in
             if (u8(0) >> 4 != 4 || headerLength < 20
-                    || totalLength < headerLength) {
+                    || totalLength < headerLength && !unknown) {
                 problem("IPv4 version %d, header %d, total length %d"
                         .formatted(u8(0) >> 4, headerLength, totalLength));
                 return;
@@ -264,7 +265,7 @@ public final class PacketLab {
                     totalLength, u16(4), (fragment & 0x4000) != 0,
                     (fragment & 0x2000) != 0, 8 * (fragment & 0x1fff),
                     isChecked(headerLength));
-            endsAfter("IPv4", totalLength);
+            endsAfter("IPv4", unknown ? end - offset : totalLength);
             add(ipv4, headerLength);
             if (ipv4.fragmentOffset() == 0) {
                 transport(ipv4.protocol());
@@ -332,7 +333,7 @@ public final class PacketLab {
         // tag::ipv6[]
         @Override
         void ipv6() {
-            // tag::step4[] the fields of RFC 8200, then its chain of extension headers, 16 at most // until then: unknown(0x86dd, "EtherType");
+            // tag::step4[] the fields of RFC 8200 (jumbogram: to the end of the frame), then its chain of extension headers, 16 at most // until then: unknown(0x86dd, "EtherType");
             if (!has("IPv6", 40)) {
                 return;
             }
@@ -341,8 +342,9 @@ public final class PacketLab {
                 return;
             }
             int payloadLength = u16(4);
-            endsAfter("IPv6", 40 + payloadLength);
             int next = u8(6);
+            boolean jumbo = payloadLength == 0 && next == HOP_BY_HOP;
+            endsAfter("IPv6", jumbo ? end - offset : 40 + payloadLength);
             int length = 40;
             int fragmentOffset = 0;
             var extensions = new ArrayList<Integer>();
@@ -475,7 +477,7 @@ public final class PacketLab {
         // tag::follow[]
         private static void follow(
                 Entry entry, Side side, Segment segment, Tcp tcp) {
-            // tag::step5[] count what isRepeated(); the handshake and its RTT; RST; a FIN from both sides
+            // tag::step5[] count what isRepeated(); the handshake, and its RTT after a single SYN; RST; a FIN from both sides
             if (isRepeated(side, segment, tcp)) {
                 entry.retransmissions++;
             }
@@ -483,7 +485,7 @@ public final class PacketLab {
             if (entry.state == Handshake.SYN_SEEN && !fromClient
                     && segment.isSynAck()) {
                 entry.state = Handshake.SYN_ACK_SEEN;
-                if (entry.retransmissions == 0) {   // else: which SYN's?
+                if (entry.out.packets == 1) {   // else: which SYN's answer?
                     entry.rtt = Optional.of(
                             Duration.between(entry.first, segment.time()));
                 }
@@ -554,12 +556,12 @@ public final class PacketLab {
         Objects.requireNonNull(bpf, "bpf");
         requireRange("snapLength", snapLength, 1, MAX_CAPTURED);
         Objects.requireNonNull(sink, "sink");
-        // tag::step6[] build() a PcapHandle, setFilter(), each explained(); start() a Capture with it
+        // tag::step6[] build() a PcapHandle with 50 ms of timeout, setFilter(), each explained(); start() a Capture with it
         var handle = explained("capture on " + device, () ->
                 new PcapHandle.Builder(device)
                         .snaplen(snapLength)
                         .promiscuousMode(PromiscuousMode.NONPROMISCUOUS)
-                        .timeoutMillis(10)   // then a buffer is handed over
+                        .timeoutMillis(50)   // then a block is handed over
                         .build());
         try {
             explained("filter by \"" + bpf + "\"", () -> {
@@ -589,9 +591,14 @@ public final class PacketLab {
         private Capture(PcapHandle handle, Consumer<Frame> sink) {
             this.handle = handle;
             this.sink = sink;
-            linkType = handle.getDlt().value();
+            linkType = linkType(handle.getDlt().value());
             thread = Thread.ofPlatform().daemon().name("lab406-capture")
                     .unstarted(this::run);
+        }
+
+        /** In files, raw IP is 101; for libpcap it is 12, on OpenBSD 14. */
+        private static int linkType(int dlt) {
+            return dlt == 12 || dlt == 14 ? 101 : dlt;
         }
 
         private Capture start() {
@@ -639,8 +646,9 @@ public final class PacketLab {
 
         /**
          * Ends the capture, and waits until the sink has returned, at most
-         * 5 s; called by the sink, it does not wait. Then nothing is open, and
-         * the sink is not called any more.
+         * 5 s, even if the calling thread is interrupted, which then stays so.
+         * Called by the sink, it does not wait. Then nothing is open, and the
+         * sink is not called any more.
          */
         // tag::close[]
         @Override
@@ -659,9 +667,17 @@ public final class PacketLab {
         // end::close[]
 
         private void joinThread() {
-            try {
-                thread.join(Duration.ofSeconds(5));
-            } catch (InterruptedException e) {
+            long deadline = System.nanoTime() + 5_000_000_000L;
+            boolean interrupted = Thread.interrupted();
+            while (thread.isAlive() && System.nanoTime() < deadline) {
+                try {
+                    thread.join(Duration.ofNanos(
+                            Math.max(1, deadline - System.nanoTime())));
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                }
+            }
+            if (interrupted) {
                 Thread.currentThread().interrupt();
             }
         }
@@ -690,6 +706,7 @@ public final class PacketLab {
     /** IPv6 extension headers: hop-by-hop, routing, fragment, AH, options. */
     private static final Set<Integer> EXTENSIONS = Set.of(0, 43, 44, 51, 60);
     private static final int MAX_EXTENSIONS = 16;
+    private static final int HOP_BY_HOP = 0;
     private static final int FRAGMENT = 44;
     private static final int AUTHENTICATION = 51;
 
@@ -730,12 +747,12 @@ public final class PacketLab {
         }
     }
 
-
     /**
      * Bytes that passed by.
      *
      * @param time           when they were captured
-     * @param linkType       what they begin with, a LINKTYPE_ number
+     * @param linkType       what they begin with, as in a capture file:
+     *                       a LINKTYPE_ number of tcpdump.org's list
      * @param originalLength how many they were, at least as many as captured
      * @param bytes          those that were captured; not copied, not to be
      *                       modified
@@ -1156,14 +1173,14 @@ public final class PacketLab {
             layers.add(new Unknown(selector, what));
         }
 
-        /** The first one counts: the others may follow from it. */
+        /** Keeps the first one, because the others may follow from it. */
         void problem(String sentence) {
             if (problem.isEmpty()) {
                 problem = sentence;
             }
         }
 
-        /** Whether what is at hand is a part only of what was sent. */
+        /** Whether the IP packet is a fragment of what was sent. */
         boolean isFragment() {
             return switch (layers.getLast()) {
                 case Ipv4 ip -> ip.moreFragments() || ip.fragmentOffset() > 0;
@@ -1177,7 +1194,9 @@ public final class PacketLab {
             switch (type) {
                 case 0 -> family();
                 case 1 -> ethernet();
-                case 12, 14, 101 -> raw();
+                case 101 -> raw();
+                case 228 -> ipv4();
+                case 229 -> ipv6();
                 case 113 -> cooked(16, 14);
                 case 276 -> cooked(20, 0);
                 default -> unknown(type, "link type");
@@ -1487,11 +1506,11 @@ public final class PacketLab {
             return entry;
         }
 
-        /** Forgets who has been idle for too long. */
+        /** Forgets the flows that have been idle for too long. */
         void expire(Instant now) {
-            while (!longestIdleFirst.isEmpty()
-                    && longestIdleFirst.getFirst().last.plus(idle)
-                            .isBefore(now)) {
+            while (!longestIdleFirst.isEmpty() && Duration.between(
+                    longestIdleFirst.getFirst().last, now)
+                            .compareTo(idle) > 0) {
                 evict();
             }
         }
@@ -1502,7 +1521,7 @@ public final class PacketLab {
             evicted++;
         }
 
-        /** This one has been idle for the shortest time. */
+        /** Notes the time; this entry is idle for the shortest time now. */
         void touch(Entry entry, Instant now) {
             entry.first = entry.first == null ? now : entry.first;
             entry.last = now;

@@ -96,7 +96,8 @@ public final class PacketLabBench {
     private static void flows(int rounds, int seconds) throws Exception {
         var packets = IntStream.range(0, 4 * FLOWS).mapToObj(i -> tcp(i % FLOWS, i / FLOWS, 5))
                 .map(bytes -> PacketLab.dissect(new PacketLab.Frame(Instant.EPOCH, 1, bytes.length, bytes))).toList();
-        compare("the flow table, %,d flows in turn, packets a second of processor time".formatted(FLOWS), 0, rounds, seconds, List.of(
+        compare("the flow table, %,d flows in turn, packets a second of processor time".formatted(FLOWS), 0, rounds,
+                seconds, List.of(
                 new Contestant("add()", () -> {
                     var table = new PacketLab.FlowTable(FLOWS, Duration.ofDays(1));
                     for (int round = 0; round < 10; round++) {

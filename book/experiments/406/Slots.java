@@ -16,37 +16,42 @@ import org.pcap4j.core.PcapHandle.BlockingMode;
 public class Slots {
 
     private static final int SENT = 5000;
+    private static final int WHOLE = 262_144;
 
     public static void main(String[] args) throws Exception {
-        var here = InetAddress.ofLiteral("127.0.0.1");
-        for (int snapLength : new int[] {262_144, 1600, 96}) {
-            for (boolean immediate : new boolean[] {true, false}) {
-                try (var socket = new DatagramSocket(0, here)) {
-                    IO.println("snaplen %,7d%-13s%,5d of %,d kept".formatted(
-                            snapLength, immediate ? ", immediate" : "",
-                            kept(socket, snapLength, immediate), SENT));
-                }
-            }
-        }
+        kept(WHOLE, true, 100);
+        kept(1600, true, 100);
+        kept(96, true, 100);
+        kept(WHOLE, false, 10);
+        kept(WHOLE, false, 50);
+        kept(WHOLE, false, 100);
     }
 
-    private static int kept(DatagramSocket socket, int snapLength,
-            boolean immediate) throws Exception {
-        var handle = new PcapHandle.Builder("lo").snaplen(snapLength)
-                .immediateMode(immediate).timeoutMillis(100).build();
-        handle.setFilter("udp port " + socket.getLocalPort(),
-                BpfCompileMode.OPTIMIZE);
-        for (int i = 0; i < SENT; i++) {
-            socket.send(new DatagramPacket(new byte[10], 10,
-                    socket.getLocalSocketAddress()));
+    /** A packet every 0.1 ms for half a second, and nobody reads. */
+    private static void kept(int snapLength, boolean immediate, int timeout)
+            throws Exception {
+        var here = InetAddress.ofLiteral("127.0.0.1");
+        try (var socket = new DatagramSocket(0, here);
+                var handle = new PcapHandle.Builder("lo").snaplen(snapLength)
+                        .immediateMode(immediate).timeoutMillis(timeout)
+                        .build()) {
+            handle.setFilter("udp port " + socket.getLocalPort(),
+                    BpfCompileMode.OPTIMIZE);
+            long start = System.nanoTime();
+            for (int i = 0; i < SENT; i++) {
+                LockSupport.parkNanos(start + 100_000L * i - System.nanoTime());
+                socket.send(new DatagramPacket(new byte[10], 10,
+                        socket.getLocalSocketAddress()));
+            }
+            Thread.sleep(500);   // all that is kept may be read by now
+            handle.setBlockingMode(BlockingMode.NONBLOCKING);
+            int kept = 0;
+            while (handle.getNextRawPacket() != null) {
+                kept++;
+            }
+            IO.println("snaplen %,7d, %-16s %,5d of %,d kept".formatted(
+                    snapLength, immediate ? "immediate mode"
+                            : "timeout " + timeout + " ms", kept, SENT));
         }
-        Thread.sleep(500);   // all that is kept may be read by now
-        handle.setBlockingMode(BlockingMode.NONBLOCKING);
-        int kept = 0;
-        while (handle.getNextRawPacket() != null) {
-            kept++;
-        }
-        handle.close();
-        return kept;
     }
 }
