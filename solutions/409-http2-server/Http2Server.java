@@ -6,6 +6,7 @@
 //DEPS com.squareup.okhttp3:okhttp-tls:5.5.1
 
 import module java.base;
+import module java.logging;
 
 import io.netty.bootstrap.ServerBootstrap;
 import io.netty.buffer.*;
@@ -1015,10 +1016,15 @@ public final class Http2Server implements AutoCloseable {
     private static final InetSocketAddress ANY_PORT =
             new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
 
+    /** Netty tells of each frame that it ignores. */
+    private static final Logger NETTY = Logger.getLogger("io.netty");
+
     /** No argument: the demo; {@code serve} until its input ends. */
     public static void main(String[] args) throws Exception {
+        NETTY.setLevel(Level.WARNING);
         var words = String.join(" ", args);
-        if (words.matches("serve (\\S+:)?\\d+( --tls( --certificate \\S+)?)?")) {
+        if (words.matches("serve (\\S+:)?\\d+( --tls( --certificate"
+                + " \\S+)?)?")) {
             serve(args);
         } else if (args.length == 0) {
             Thread.setDefaultUncaughtExceptionHandler((_, e) -> died(e));
@@ -1097,7 +1103,8 @@ public final class Http2Server implements AutoCloseable {
             if (path.equals("/slow")) {
                 go.await();
             } else if (path.equals("/upload")) {
-                await(() -> exchange.body().available() >= 65_535);
+                await(5000, () -> exchange.body().available() >= 65_535);
+                await(500, () -> exchange.body().available() > 65_535);
                 path = exchange.body().available() + " waited, "
                         + exchange.body().readAllBytes().length + " came";
             }
@@ -1132,7 +1139,7 @@ public final class Http2Server implements AutoCloseable {
             show(6, "20 requests, reset", resets(options.withMaxStreams(4, 8)),
                     ".*s=0, runningHandlers=8, served=0, refused=12.*");
             Thread.startVirtualThread(done);
-            await(() -> server.closing);
+            await(5000, () -> server.closing);
             go.countDown();
             show(7, "shutdown", done.get() + ", " + slow.get(), "true, 200.*");
         }
@@ -1155,16 +1162,18 @@ public final class Http2Server implements AutoCloseable {
              var socket = new Socket(ANY_PORT.getAddress(),
                      server.localAddress().getPort())) {
             socket.getOutputStream().write(ByteBufUtil.getBytes(frames));
-            await(() -> server.stats().openStreams() == 0 && server.stats()
-                    .runningHandlers() + server.stats().refused() == 20);
+            await(5000, () -> server.stats().openStreams() == 0
+                    && server.stats().runningHandlers()
+                    + server.stats().refused() == 20);
             var stats = server.stats();
             end.complete(null);
             return stats;
         }
     }
 
-    private static void await(Callable<Boolean> condition) throws Exception {
-        for (int i = 0; i < 5000 && !condition.call(); i++) {
+    private static void await(int millis, Callable<Boolean> condition)
+            throws Exception {
+        for (int i = 0; i < millis && !condition.call(); i++) {
             Thread.sleep(1);
         }
     }
