@@ -420,8 +420,9 @@ public final class Http2Server implements AutoCloseable {
 
     private final Options options;
     private final Handler handler;
+    /** Half of the processors; the rest is for the handlers. */
     private final EventLoopGroup loops = new MultiThreadIoEventLoopGroup(
-            Runtime.getRuntime().availableProcessors(),
+            Math.ceilDiv(Runtime.getRuntime().availableProcessors(), 2),
             new DefaultThreadFactory("lab409-loop", true),
             NioIoHandler.newFactory());
     private final Channel listener;

@@ -70,7 +70,7 @@ public final class Http2ServerBench {
 
                     responses of 13 bytes a second""".formatted(rounds, requests,
                     Runtime.getRuntime().availableProcessors()));
-            servers.keySet().forEach(name -> IO.println("  %-28s%s".formatted(name,
+            servers.keySet().forEach(name -> IO.println("  %-32s%s".formatted(name,
                     Figures.spread("%,.0f", rates.get(name)))));
             IO.println("\nthis lab, compared in each round");
             ratio(rates, servers, "bare Netty, event loop", 0.6);
@@ -87,7 +87,7 @@ public final class Http2ServerBench {
             double target) {
         var ours = rates.get(servers.firstEntry().getKey());
         var ratios = IntStream.range(0, ours.size()).mapToObj(i -> ours.get(i) / rates.get(peer).get(i)).toList();
-        IO.println("  %-28s%s, target %.2f".formatted("beside " + peer, Figures.spread("%.2f", ratios), target));
+        IO.println("  %-32s%s, target %.2f".formatted("beside " + peer, Figures.spread("%.2f", ratios), target));
     }
 
     private static double rate(int port, int requests) throws Exception {
@@ -111,9 +111,9 @@ public final class Http2ServerBench {
         }
     }
 
-    /** The least that a multiplexing server needs, on as many event loops as the lab's. */
+    /** The least that a multiplexing server needs, with as many event loops as the lab's. */
     private static int bareNetty(InetSocketAddress bind) throws Exception {
-        var loops = new MultiThreadIoEventLoopGroup(Runtime.getRuntime().availableProcessors(),
+        var loops = new MultiThreadIoEventLoopGroup(Math.ceilDiv(Runtime.getRuntime().availableProcessors(), 2),
                 NioIoHandler.newFactory());
         var answer = new ChannelInboundHandlerAdapter() {
             @Override
