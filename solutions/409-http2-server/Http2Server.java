@@ -1129,6 +1129,7 @@ public final class Http2Server implements AutoCloseable {
                     Protocol.HTTP_1_1)).build(), secure, "/").get(),
                     "no response");
             var slow = get(plain, server, "/slow");
+            await(5000, () -> server.stats().runningHandlers() == 1);
             show(4, "while /slow waits", get(plain, server, "/fast").get(),
                     "200 .*/fast");
             show(5, "1 MiB", get(plain, server, "/upload").get(),
