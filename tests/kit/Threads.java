@@ -15,7 +15,7 @@ import java.util.stream.Stream;
  */
 final class Threads {
 
-    /** OkHttp and Okio share them among all clients of a JVM, and let them idle for a minute. */
+    /** OkHttp, Okio and Netty share them among all users of a JVM, and let them idle for a while. */
     private static final Set<String> SHARED = Set.of("OkHttp TaskRunner", "Okio Watchdog");
 
     /** The JDK starts them for all users of a JVM, when the first one asks for a pool thread or a timeout. */
@@ -64,7 +64,8 @@ final class Threads {
     }
 
     private static boolean isOurs(String name) {
-        return name.startsWith("junit-") || name.startsWith("kit-") || SHARED.contains(name);
+        return name.startsWith("junit-") || name.startsWith("kit-") || SHARED.contains(name)
+                || name.startsWith("globalEventExecutor-");
     }
 
     private static boolean isIdleOfTheJdk(Thread thread) {
