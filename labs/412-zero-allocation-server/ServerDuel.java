@@ -3,9 +3,10 @@
 //DEPS io.netty:netty-transport:4.2.18.Final
 //DEPS io.netty:netty-transport-native-epoll:4.2.18.Final:linux-x86_64
 //RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
-//DESCRIPTION Lab 412: a convenient HTTP server and an allocation-free one, measured
+//DESCRIPTION Lab 412: a convenient and a zero-allocation HTTP server
 
 import module java.base;
+import module java.logging;
 
 import com.sun.management.ThreadMXBean;
 import com.sun.net.httpserver.HttpExchange;
@@ -16,10 +17,12 @@ import io.netty.buffer.PooledByteBufAllocator;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.*;
 import io.netty.channel.embedded.EmbeddedChannel;
+import io.netty.channel.group.DefaultChannelGroup;
 import io.netty.channel.epoll.*;
 import io.netty.channel.nio.NioIoHandler;
 import io.netty.channel.socket.DuplexChannel;
 import io.netty.channel.socket.nio.NioServerSocketChannel;
+import io.netty.util.concurrent.GlobalEventExecutor;
 import java.lang.management.ManagementFactory;
 
 /**
@@ -108,7 +111,8 @@ public final class ServerDuel {
      */
     static Measurement measure(InetSocketAddress address, Load load)
             throws Exception {
-        try (var client = new Client(address, load)) {
+        try (var client = new Client(load)) {
+            client.connect(address);
             throw new UnsupportedOperationException(
                     "TODO step 2: run the warm-up, and forget it; run the requests; bytes: what all threads of the JVM have allocated meanwhile, without what this one has, which is the client; percentiles of the sorted nanos, in microseconds");
         }
@@ -206,29 +210,18 @@ public final class ServerDuel {
      * once. It keeps its place between calls, and allocates nothing after its
      * construction. For one thread. Strict: RFC 9112 sections 3 and 5.
      */
-    public static final class Parser {
+    public static final class Parser extends Machine {
 
         private final int maxHeadBytes, maxBodyBytes;
         private final Words methods = new Words("GET", "HEAD", "POST"),
                 paths = new Words("/plaintext", "/count", "/echo"),
                 scheme = new Words("http://"),
                 versions = new Words(IntStream.range(0, 10)
-                        .mapToObj(i -> "HTTP/1." + i).toArray(String[]::new)),
-                names = new Words("content-length", "connection",
-                        "transfer-encoding", "host"),
-                options = new Words("close");
-        private State state = State.END;
-        private int headBytes, minor, badStatus;
+                        .mapToObj(i -> "HTTP/1." + i).toArray(String[]::new));
+        private final Fields fields = new Fields();
+        private int headBytes, minor;
         private Method method = Method.OTHER;
         private Route route = Route.NOT_FOUND;
-        private boolean keepAlive;
-        // of the current field
-        private int name, valueBytes;
-        private boolean valueEnded;
-        // of the fields so far
-        private long contentLength;   // 2^31 - 1 if it is larger
-        private int lengths, codings, hosts;
-        private boolean close;
 
         /**
          * @param maxHeadBytes longest head, from the first byte to the empty
@@ -293,59 +286,7 @@ public final class ServerDuel {
         /** The version and CR (RFC 9112 section 2.3). */
         private void version(int b) {
             throw new UnsupportedOperationException(
-                    "TODO step 3: CR ends the version; then state is LINE_END; versions.match() is the minor version, and minor versions from 1 on are 1; keepAlive is true for these; no match is bad(505); all other bytes are isToken() or a slash");
-        }
-
-        private void fields(int b) {
-            switch (state) {
-                case NAME -> {
-                    if (b == '\r' && names.length == 0) {
-                        state = State.HEAD_END;
-                    } else {
-                        name(b);
-                    }
-                }
-                case VALUE -> value(b);
-                case FIELD_END -> {
-                    expect('\n', b, State.NAME);
-                    beginField();
-                }
-                default -> {
-                    expect('\n', b, State.END);
-                    endHead();
-                }
-            }
-        }
-
-        private void beginField() {
-            names.clear();
-            options.clear();
-            valueBytes = 0;
-            valueEnded = false;
-        }
-
-        /** A token and a colon (RFC 9112 section 5.1). */
-        private void name(int b) {
-            // TODO step 5: the colon ends the name, which has a byte at least; then state is VALUE; names.match() tells the name: count lengths, codings and hosts; a second Content-Length or Host is bad(400); all other bytes are isToken(), in lower case
-            if (b == ':') { state = State.VALUE;
-            }
-        }
-
-        /** The value and CR; blanks around it are no part of it. */
-        private void value(int b) {
-            // TODO step 5: CR ends the value; then state is FIELD_END; other control characters than HTAB are bad(400); Connection is a list: endOption() behind each; Content-Length has digits, one at least, and Host isHost() bytes, with no blank between them
-            if (b == '\r') { state = State.FIELD_END;
-            }
-        }
-
-        private void endOption() {
-            close |= options.match() == 0;
-            options.clear();
-        }
-
-        /** What can be said only when all fields are known. */
-        private void endHead() {
-            // TODO step 5: set keepAlive; HTTP/1.1 without Host is bad(400), and so is Transfer-Encoding with Content-Length or in HTTP/1.0; Transfer-Encoding alone is bad(501), a contentLength beyond the limit bad(413)
+                    "TODO step 3: CR ends the version; then state is LINE_END; versions.match() is the minor version, and minor versions from 1 on are 1; no match is bad(505); all other bytes are isToken() or a slash");
         }
 
         private void begin() {
@@ -355,28 +296,16 @@ public final class ServerDuel {
             paths.clear();
             scheme.clear();
             versions.clear();
-            beginField();
-            contentLength = 0;
-            lengths = 0;
-            codings = 0;
-            hosts = 0;
-            close = false;
+            fields.begin();
         }
 
-        private void expect(char wanted, int b, State next) {
-            state = next;
-            expect(b == wanted);
-        }
-
-        private void expect(boolean holds) {
-            if (!holds) {
-                bad(400);
+        private void fields(int b) {
+            fields.add(b);
+            if (fields.state == State.END) {
+                fields.end(minor, maxBodyBytes);
             }
-        }
-
-        /** The first finding stands. */
-        private void bad(int status) {
-            badStatus = badStatus == 0 ? status : badStatus;
+            state = fields.state;
+            bad(fields.badStatus);
         }
 
         /** After READY; undefined after NEED_MORE and BAD. */
@@ -391,12 +320,12 @@ public final class ServerDuel {
 
         /** After READY: whether another request may follow. */
         public boolean keepAlive() {
-            return keepAlive;
+            return minor == 1 && !fields.close;
         }
 
         /** After READY: bytes of the body, 0 if there is none. */
         public int contentLength() {
-            return (int) contentLength;
+            return (int) fields.contentLength;
         }
 
         /** After BAD: 400, 413, 414, 431, 501 or 505; else 0. */
@@ -406,15 +335,14 @@ public final class ServerDuel {
     }
 
     /** For a connection of NETTY. Its methods run on the event loop. */
-    private static final class FastHandler
+    private static class FastHandler
             extends ChannelInboundHandlerAdapter {
 
         private final LongAdder requests;
         private final Parser parser = new Parser(MAX_HEAD, MAX_BODY);
         private ByteBuf in = NOTHING;    // received, not yet read
         private ByteBuf out = NOTHING;   // responses, not yet written
-        private int bodyLeft;            // of the request's body, to come
-        private boolean echoes;          // it is also the response's body
+        private final Body body = new Body();
         private boolean last;            // no request after this one is served
         private boolean closing;
 
@@ -423,10 +351,10 @@ public final class ServerDuel {
         }
 
         /** Serves what is in {@link #in}, and releases it when it is read. */
-        private void serve(ChannelHandlerContext ctx) {
+        void serve(ChannelHandlerContext ctx) {
             while (mayRespond(ctx) && !isOver() && in.isReadable()) {
-                // TODO step 4: while some of a body is left, it is the turn of body(); else parse(), and then respond() or refuse() if READY or BAD
-                last = true;
+                throw new UnsupportedOperationException(
+                        "TODO step 4: while some of a body is left, body takes them; else parse(), and then respond() or refuse() if READY or BAD");
             }
             if (!in.isReadable() || isOver()) {
                 in.release();
@@ -435,36 +363,24 @@ public final class ServerDuel {
         }
 
         private void respond(ByteBuf out) {
-            // TODO step 4: count the request; note last, bodyLeft and echoes; write a status line, date, CLOSE if it is the last, and what the status and the Route have behind that; no String, no object
-            last = true;
+            throw new UnsupportedOperationException(
+                    "TODO step 4: count the request; note last, body.left and body.echoes; write a status line, date, CLOSE if it is the last, and what the status and the Route have behind that; no String, no object");
         }
 
         /** Called at the end of each read. */
-        private void send(ChannelHandlerContext ctx) {
+        void send(ChannelHandlerContext ctx) {
             // TODO step 4: if out has bytes: writeAndFlush() it, with ctx.voidPromise(), which costs nothing; it is not ours any more then
             if (isOver()) {
                 close(ctx);
             }
         }
 
-        /** Takes what has come of the request's body. */
-        private void body(ByteBuf out) {
-            // TODO step 5: at most bodyLeft bytes of in: copy them to out if it echoes, or else skip them; bodyLeft is less then
-            bodyLeft = 0;
-        }
-
         /** Whether another response may be made now. */
-        private boolean mayRespond(ChannelHandlerContext ctx) {
-            // TODO step 6: send() if out has MAX_OUT bytes or more; then it is for the channel to say: isWritable()
+        boolean mayRespond(ChannelHandlerContext ctx) {
             return true;
         }
 
-        @Override
-        public void channelWritabilityChanged(ChannelHandlerContext ctx) {
-            // TODO step 6: setAutoRead() to whether the channel is writable; if it is, serve what was left in in, and send
-        }
-
-        // ---- given from here on ----
+        // the rest of this class is given
 
         @Override
         public void channelRead(ChannelHandlerContext ctx, Object message) {
@@ -484,8 +400,12 @@ public final class ServerDuel {
             return out;
         }
 
+        int outBytes() {
+            return out.readableBytes();
+        }
+
         private boolean isOver() {
-            return last && bodyLeft == 0;
+            return last && body.left == 0;
         }
 
         private static void length(ByteBuf out, int length) {
@@ -543,9 +463,140 @@ public final class ServerDuel {
         }
     }
 
+    /**
+     * The header section of a request: the fields that this service has to
+     * know (RFC 9112 sections 5, 6.1, 6.3 and 9.6).
+     */
+    private static final class Fields extends Machine {
+
+        private final Words names = new Words("content-length", "connection",
+                "transfer-encoding", "host");
+        private final Words options = new Words("close");
+        // of the current field
+        private int name, valueBytes;
+        private boolean valueEnded;
+        // of all fields so far
+        private long contentLength;   // 2^31 - 1 if it is larger
+        private int lengths, codings, hosts;
+        private boolean close;
+
+        void begin() {
+            state = State.NAME;
+            beginField();
+            contentLength = 0;
+            lengths = 0;
+            codings = 0;
+            hosts = 0;
+            close = false;
+        }
+
+        void add(int b) {
+            switch (state) {
+                case NAME -> {
+                    if (b == '\r' && names.length == 0) {
+                        state = State.HEAD_END;
+                    } else {
+                        name(b);
+                    }
+                }
+                case VALUE -> value(b);
+                case FIELD_END -> {
+                    expect('\n', b, State.NAME);
+                    beginField();
+                }
+                default -> expect('\n', b, State.END);
+            }
+        }
+
+        private void beginField() {
+            names.clear();
+            options.clear();
+            valueBytes = 0;
+            valueEnded = false;
+        }
+
+        /** A token and a colon (RFC 9112 section 5.1). */
+        private void name(int b) {
+            // TODO step 5: the colon ends the name, which has a byte at least; then state is VALUE; names.match() tells the name: count lengths, codings and hosts; a second Content-Length or Host is bad(400); all other bytes are isToken(), in lower case
+            state = b == ':' ? State.VALUE : state;
+        }
+
+        /** The value and CR; blanks around it are no part of it. */
+        private void value(int b) {
+            // TODO step 5: CR ends the value; then state is FIELD_END; other control characters than HTAB are bad(400); Connection is a list: endOption() behind each; Content-Length has digits, one at least, and Host isHost() bytes, with no blank between them
+            state = b == '\r' ? State.FIELD_END : state;
+        }
+
+        private void endOption() {
+            close |= options.match() == 0;
+            options.clear();
+        }
+
+        /** What can be said only at the end of the section. */
+        private void end(int minor, int maxBodyBytes) {
+            // TODO step 5: HTTP/1.1 without Host is bad(400), and so is Transfer-Encoding in HTTP/1.0 or beside Content-Length; Transfer-Encoding alone is bad(501), a contentLength beyond the limit bad(413)
+        }
+    }
+
+    /** The body of a request, which may be the body of the response, too. */
+    private static final class Body {
+
+        private int left;         // bytes to come
+        private boolean echoes;
+
+        void take(ByteBuf in, ByteBuf out) {
+            // TODO step 5: take at most «left» bytes from in: copy them to out if it echoes, or else skip them; fewer are left then
+            left = 0;
+        }
+    }
+
+    /** It serves only while the client takes the responses. */
+    private static final class PatientHandler extends FastHandler {
+
+        PatientHandler(LongAdder requests) {
+            super(requests);
+        }
+
+        @Override
+        boolean mayRespond(ChannelHandlerContext ctx) {
+            // TODO step 6: send() if MAX_OUT bytes or more wait in out, see outBytes(); then it is for the channel to say: isWritable()
+            return true;
+        }
+
+        @Override
+        public void channelWritabilityChanged(ChannelHandlerContext ctx) {
+            // TODO step 6: setAutoRead() to whether the channel is writable; if it is, serve what was left in in, and send
+        }
+    }
+
+    // ---- given from here on ----
+
+    /** A state machine that reads bytes and may find a fault. */
+    private abstract static class Machine {
+
+        State state = State.END;
+        int badStatus;   // 0: no fault so far
+
+        final void expect(char wanted, int b, State next) {
+            state = next;
+            expect(b == wanted);
+        }
+
+        final void expect(boolean holds) {
+            if (!holds) {
+                bad(400);
+            }
+        }
+
+        /** The first finding stands. */
+        final void bad(int status) {
+            badStatus = badStatus == 0 ? status : badStatus;
+        }
+    }
+
     /** A handler without a server, for an EmbeddedChannel. */
     static ChannelHandler fastHandler() {
-        return new FastHandler(new LongAdder());
+        return new PatientHandler(new LongAdder());
     }
 
     private static Running startNetty(InetSocketAddress bind, int socketBuffer)
@@ -556,6 +607,7 @@ public final class ServerDuel {
                 epoll ? EpollIoHandler.newFactory()
                         : NioIoHandler.newFactory());
         var requests = new LongAdder();
+        var channels = new DefaultChannelGroup(GlobalEventExecutor.INSTANCE);
         var bootstrap = new ServerBootstrap().group(group)
                 .channel(epoll ? EpollServerSocketChannel.class
                         : NioServerSocketChannel.class)
@@ -565,16 +617,22 @@ public final class ServerDuel {
                 .childHandler(new ChannelInitializer<Channel>() {
                     @Override
                     protected void initChannel(Channel channel) {
-                        channel.pipeline().addLast(new FastHandler(requests));
+                        channels.add(channel);
+                        channel.pipeline().addLast(
+                                new PatientHandler(requests));
                     }
                 });
         if (socketBuffer > 0) {
             bootstrap.option(ChannelOption.SO_RCVBUF, socketBuffer)
                     .childOption(ChannelOption.SO_SNDBUF, socketBuffer);
         }
-        Runnable stop = () -> group.shutdownGracefully(0, 5, TimeUnit.SECONDS)
-                .awaitUninterruptibly();
+        Runnable stop = () -> {   // channels first, or a socket may stay open
+            channels.close().awaitUninterruptibly();
+            group.shutdownGracefully(0, 5, TimeUnit.SECONDS)
+                    .awaitUninterruptibly();
+        };
         var bound = bootstrap.bind(bind).awaitUninterruptibly();
+        channels.add(bound.channel());
         if (!bound.isSuccess()) {
             stop.run();
             throw new IOException("cannot bind " + bind, bound.cause());
@@ -667,13 +725,16 @@ public final class ServerDuel {
     /** A closed loop in one thread, which is that of the caller. */
     private static final class Client implements AutoCloseable {
 
-        private final int pipeline;
+        private final Load load;
         private final byte[] batch;
         private final List<Socket> sockets = new ArrayList<>();
 
-        Client(InetSocketAddress address, Load load) throws IOException {
-            pipeline = load.pipeline();
-            batch = ascii(REQUEST.repeat(pipeline));
+        Client(Load load) {
+            this.load = load;
+            batch = ascii(REQUEST.repeat(load.pipeline()));
+        }
+
+        void connect(InetSocketAddress address) throws IOException {
             for (int i = 0; i < load.connections(); i++) {
                 var socket = new Socket(address.getAddress(),
                         address.getPort());
@@ -685,7 +746,8 @@ public final class ServerDuel {
 
         /** Rounds: a batch on each connection, then all the responses. */
         Run run(int requests) throws IOException {
-            int rounds = Math.ceilDiv(requests, pipeline * sockets.size());
+            int rounds = Math.ceilDiv(requests,
+                    load.pipeline() * load.connections());
             var nanos = new long[rounds * sockets.size()];
             var buffer = new byte[16 * 1024];
             long begin = System.nanoTime();
@@ -699,13 +761,13 @@ public final class ServerDuel {
                     nanos[done++] = System.nanoTime() - start;
                 }
             }
-            return new Run((long) nanos.length * pipeline,
+            return new Run((long) nanos.length * load.pipeline(),
                     System.nanoTime() - begin, nanos);
         }
 
         /** A response ends with the only exclamation mark in it. */
         private void read(InputStream in, byte[] buffer) throws IOException {
-            for (int left = pipeline; left > 0; ) {
+            for (int left = load.pipeline(); left > 0; ) {
                 int count = in.read(buffer);
                 if (count < 0) {
                     throw new EOFException(left + " responses are missing");
@@ -825,6 +887,8 @@ public final class ServerDuel {
     public static void main(String[] args) throws Exception {
         var words = String.join(" ", args);
         if (args.length == 0) {
+            var netty = Logger.getLogger("io.netty");
+            netty.setLevel(Level.OFF);   // a TODO is told below
             try {
                 demo(new InetSocketAddress(InetAddress.ofLiteral("127.0.0.1"),
                         0));
@@ -894,7 +958,7 @@ public final class ServerDuel {
                     it.bytesPerRequest() / 1000, it.perSecond(),
                     it.p99Micros());
         } catch (IOException e) {
-            return e.toString();
+            return e.getMessage();
         }
     }
 

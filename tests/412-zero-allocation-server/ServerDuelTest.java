@@ -189,8 +189,7 @@ class ServerDuelTest {
             // rejects: no executor, which means the dispatcher's thread
             var server = closeLater(ServerDuel.start(ServerDuel.Kind.JDK, ANY));
             var slow = client(server);
-            var likely = "setExecutor() to one with a virtual thread for each"
-                    + " task; else one thread serves all exchanges";
+            var likely = "setExecutor(threads)";
             slow.send(post("/echo", 2) + "a");
             for (int i = 0; i < 20; i++) {
                 is(client(server).ask("GET /plaintext" + GET), 200,
@@ -238,7 +237,7 @@ class ServerDuelTest {
 
         @Test
         void what_virtual_threads_allocate_is_counted() throws Exception {
-            // rejects: a sum of getThreadAllocatedBytes(ids)
+            // rejects: getThreadAllocatedBytes() of the server's threads
             allocates(20_000, new Known(_ -> 20_000, true),
                     new ServerDuel.Load(2, 5, 200, 1000));
         }
@@ -444,8 +443,8 @@ class ServerDuelTest {
                     "no byte");
             var some = buffer("GET /cou");
             parses(ServerDuel.Progress.NEED_MORE, parser, some, "GET /cou");
-            Check.equal(0, some.readableBytes(), "bytes left in the buffer after"
-                    + " NEED_MORE", "read each byte once, and keep the state");
+            Check.equal(0, some.readableBytes(), "bytes left in the buffer"
+                    + " after NEED_MORE", "read each byte once, and keep the state");
             parses(ServerDuel.Progress.NEED_MORE, parser, buffer(""),
                     "no byte in the middle");
             finds(parser, "nt" + GET, "GET COUNT keepAlive", "begin() only"
@@ -468,8 +467,8 @@ class ServerDuelTest {
                         + " targets have the bytes from ! to ~; CR and LF end"
                         + " the line, and there is one blank between parts");
             }
-            bad(400, "GET /count HTTP/1.1\nHost: a\n\n", "LF alone ends no"
-                    + " line");
+            bad(400, "GET /count HTTP/1.1\nHost: a\r\n\r\n", "LF alone ends"
+                    + " no line");
             bad(400, "GET /count HTTP/1.1\rHost: a\r\n\r\n", "LF must follow"
                     + " CR");
         }
@@ -554,7 +553,8 @@ class ServerDuelTest {
             var date = response.replaceAll("(?s).*\r\nDate: (.*?)\r\n.*", "$1");
             Check.equal("HTTP/1.1 200 OK\r\nDate: " + date + "\r\nContent-Type:"
                     + " text/plain\r\nContent-Length: 13\r\n\r\nHello, world!",
-                    response, "the response", "OK, date, TEXT, length(), HELLO");
+                    response, "the response",
+                    "OK, date, TEXT, length(), HELLO");
             var age = Duration.between(ZonedDateTime.parse(date,
                     DateTimeFormatter.RFC_1123_DATE_TIME).toInstant(),
                     Instant.now());
@@ -563,7 +563,7 @@ class ServerDuelTest {
         }
 
         @Test
-        void GET_count_is_the_number_of_requests_with_itself() {
+        void the_count_includes_the_request_itself() {
             // rejects: counted later; only some routes counted
             var channel = channel();
             for (int i = 1; i <= 1200; i += 3) {
@@ -575,7 +575,7 @@ class ServerDuelTest {
         }
 
         @Test
-        void HEAD_has_the_fields_of_GET_and_no_body() {
+        void a_response_to_HEAD_has_a_length_and_no_body() {
             var channel = channel();
             for (var row : List.of("/plaintext 13", "/count 1")) {
                 var parts = row.split(" ");
@@ -906,8 +906,8 @@ class ServerDuelTest {
             // rejects: lengths, hosts, close that stay
             var parser = parser();
             for (int i = 0; i < 3; i++) {
-                finds(parser, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length:"
-                        + " 7\r\nConnection: close\r\n\r\n", "POST ECHO",
+                finds(parser, "POST /echo HTTP/1.1\r\nHost: a\r\n"
+                        + "Content-Length: 7\r\nConnection: close\r\n\r\n", "POST ECHO",
                         "begin() clears the counts");
                 finds(parser, "GET /count" + GET, "GET COUNT keepAlive",
                         "begin() clears close");
@@ -919,8 +919,8 @@ class ServerDuelTest {
 
         @Test
         void fields_may_be_split_anywhere() {
-            var head = "POST /echo HTTP/1.1\r\nHost: a.test:80\r\nconTent-lengTh"
-                    + ":  1234 \r\nX-Y: close \r\nConnection: a, close\r\n\r\n";
+            var head = "POST /echo HTTP/1.1\r\nHost: a.test:80\r\n"
+                    + "conTent-lengTh:  1234 \r\nX-Y: close \r\nConnection: a, close\r\n\r\n";
             for (int cut = 1; cut < head.length(); cut++) {
                 var parser = parser();
                 parses(ServerDuel.Progress.NEED_MORE, parser,
@@ -936,8 +936,8 @@ class ServerDuelTest {
 
         @Test
         void fields_cost_no_allocation() {
-            parsesForNothing("POST /echo HTTP/1.1\r\nHost: a.test\r\nUser-Agent:"
-                    + " curl/7.88.1\r\nAccept: */*\r\nConnection: keep-alive"
+            parsesForNothing("POST /echo HTTP/1.1\r\nHost: a.test\r\n"
+                    + "User-Agent: curl/7.88.1\r\nAccept: */*\r\nConnection: keep-alive"
                     + "\r\nContent-Length: 12345\r\n\r\n");
         }
 
@@ -953,7 +953,7 @@ class ServerDuelTest {
                         + "GET /count" + GET));
                 Check.equal(List.of("0123456789", "2"), bodies(first
                         + sent(channel)), "the bodies, split after " + cut
-                        + " bytes", "copy at most bodyLeft bytes, and parse"
+                        + " bytes", "copy at most left bytes, and parse"
                         + " what follows");
             }
         }
@@ -971,7 +971,7 @@ class ServerDuelTest {
                         + "GET /plaintext" + GET));
                 Check.equal(List.of("", "Hello, world!"), bodies(sent(channel)),
                         "the bodies of a " + parts[1] + " and of the next"
-                                + " response", "skip bodyLeft bytes");
+                                + " response", "skip left bytes");
             }
             channel.writeInbound(buffer("GET /plaintext HTTP/1.1\r\nHost: a\r\n"
                     + "Content-Length: 3\r\n\r\nabcGET /count" + GET));
@@ -986,14 +986,14 @@ class ServerDuelTest {
                     + "Connection: close\r\nContent-Length: 6\r\n\r\nabc"));
             var first = sent(channel);
             Check.that(channel.isOpen(), "the connection to stay open until the"
-                    + " body has come", "it is over when bodyLeft is 0, too");
+                    + " body has come", "it is over when no byte is left, too");
             channel.writeInbound(buffer("defGET /count" + GET));
             Check.equal(List.of("abcdef"), bodies(first + sent(channel)),
                     "the bodies", "serve nothing after the last request");
             Check.that(first.contains("\r\nConnection: close\r\n"),
                     "Connection: close, got " + shown(first), "CLOSE if last");
             Check.that(!channel.isOpen(), "the connection to be closed",
-                    "last && bodyLeft == 0");
+                    "last && body.left == 0");
         }
 
         @Test
@@ -1031,6 +1031,9 @@ class ServerDuelTest {
 
         @Test
         void a_413_reaches_a_client_that_is_still_sending() throws Exception {
+            var told = exchange(channel(), post("/echo", 1 << 20));
+            Check.that(told.startsWith("HTTP/1.1 413 "), "413 for a length of"
+                    + " 1 MiB, got " + shown(told), "bad(413) in end()");
             var server = closeLater(
                     ServerDuel.start(ServerDuel.Kind.NETTY, ANY));
             var client = client(server);
@@ -1084,6 +1087,7 @@ class ServerDuelTest {
         @Test
         void the_socket_is_read_only_while_the_channel_is_writable() {
             var channel = channel();
+            body("1", exchange(channel, "GET /count" + GET), "a response");
             for (int i = 0; i < 2; i++) {
                 for (boolean writable : new boolean[] {false, true}) {
                     writable(channel, writable);
@@ -1138,8 +1142,8 @@ class ServerDuelTest {
             channel.writeInbound(waits);
             channel.close();
             Check.equal(0, waits.refCnt(), "refCnt() of a buffer that waited"
-                    + " when the connection was closed", "keep channelInactive()"
-                    + " as it was given, and keep what waits in in");
+                    + " when the connection was closed", "keep"
+                    + " channelInactive() as it was given, and keep what waits in in");
         }
 
         @Test
@@ -1215,6 +1219,7 @@ class ServerDuelTest {
             History.note("the channel is " + (is ? "" : "not ") + "writable");
             channel.unsafe().outboundBuffer().setUserDefinedWritability(1, is);
             channel.runPendingTasks();
+            channel.checkException();
         }
     }
 
@@ -1375,8 +1380,8 @@ class ServerDuelTest {
 
     private static void is(HttpPeer.Answer answer, int status, String body,
             String likely) {
-        Check.equal(status + " " + body, answer.status() + " " + answer.body(),
-                "status and body", likely);
+        Check.equal(status + " " + shown(body), answer.status() + " "
+                + shown(answer.body()), "status and body", likely);
     }
 
     private static void field(HttpPeer.Answer answer, String name,
@@ -1393,8 +1398,10 @@ class ServerDuelTest {
     /** A connection to a server. */
     private record Client(HttpPeer peer) implements AutoCloseable {
 
-        private static final String LIKELY = "each request gets a response,"
-                + " with a Content-Length that is true";
+        private static final String LIKELY = "close the exchange, however"
+                + " serve() ends; Content-Length must be true, and -1 is for"
+                + " no body; one thread cannot serve all exchanges: set the"
+                + " executor";
 
         void send(String text) throws IOException {
             peer.play(LIKELY, new Action.Send(
@@ -1490,7 +1497,8 @@ class ServerDuelTest {
                         newlines = bytes[i] == '\n' ? newlines + 1
                                 : bytes[i] == '\r' ? newlines : 0;
                         if (newlines == 2) {
-                            int size = cost.applyAsInt(served.getAndIncrement());
+                            int size = cost.applyAsInt(
+                                    served.getAndIncrement());
                             garbage = size == 0 ? null : new byte[size];
                             socket.getOutputStream().write(response);
                             newlines = 0;
