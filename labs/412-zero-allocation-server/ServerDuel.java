@@ -216,8 +216,7 @@ public final class ServerDuel {
         private final Words methods = new Words("GET", "HEAD", "POST"),
                 paths = new Words("/plaintext", "/count", "/echo"),
                 scheme = new Words("http://"),
-                versions = new Words(IntStream.range(0, 10)
-                        .mapToObj(i -> "HTTP/1." + i).toArray(String[]::new));
+                version = new Words("HTTP/1.");
         private final Fields fields = new Fields();
         private int headBytes, minor;
         private Method method = Method.OTHER;
@@ -286,7 +285,7 @@ public final class ServerDuel {
         /** The version and CR (RFC 9112 section 2.3). */
         private void version(int b) {
             throw new UnsupportedOperationException(
-                    "TODO step 3: CR ends the version; then state is LINE_END; versions.match() is the minor version, and minor versions from 1 on are 1; no match is bad(505); all other bytes are isToken() or a slash");
+                    "TODO step 3: CR ends the version; then state is LINE_END; behind «HTTP/1.», which version.match() knows, comes a digit, the minor version: from 1 on it is 1; without it, or with another byte behind it, bad(505); all other bytes are isToken() or a slash");
         }
 
         private void begin() {
@@ -295,7 +294,8 @@ public final class ServerDuel {
             methods.clear();
             paths.clear();
             scheme.clear();
-            versions.clear();
+            version.clear();
+            minor = -1;
             fields.begin();
         }
 

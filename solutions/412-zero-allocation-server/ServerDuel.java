@@ -270,8 +270,7 @@ public final class ServerDuel {
         private final Words methods = new Words("GET", "HEAD", "POST"),
                 paths = new Words("/plaintext", "/count", "/echo"),
                 scheme = new Words("http://"),
-                versions = new Words(IntStream.range(0, 10)
-                        .mapToObj(i -> "HTTP/1." + i).toArray(String[]::new));
+                version = new Words("HTTP/1.");
         private final Fields fields = new Fields();
         private int headBytes, minor;
         private Method method = Method.OTHER;
@@ -377,17 +376,17 @@ public final class ServerDuel {
 
         /** The version and CR (RFC 9112 section 2.3). */
         private void version(int b) {
-            // tag::step3[] CR ends the version; then state is LINE_END; versions.match() is the minor version, and minor versions from 1 on are 1; no match is bad(505); all other bytes are isToken() or a slash
+            // tag::step3[] CR ends the version; then state is LINE_END; behind «HTTP/1.», which version.match() knows, comes a digit, the minor version: from 1 on it is 1; without it, or with another byte behind it, bad(505); all other bytes are isToken() or a slash
             if (b == '\r') {
-                int match = versions.match();
-                minor = Math.min(match, 1);
                 state = State.LINE_END;
-                if (match < 0) {
+                if (minor < 0 || version.match() < 0) {
                     bad(505);
                 }
+            } else if (minor < 0 && version.match() == 0 && isDigit(b)) {
+                minor = Math.min(b - '0', 1);
             } else {
                 expect(b == '/' || isToken(b));
-                versions.add(b);
+                version.add(b);
             }
             // end::step3[]
         }
@@ -399,7 +398,8 @@ public final class ServerDuel {
             methods.clear();
             paths.clear();
             scheme.clear();
-            versions.clear();
+            version.clear();
+            minor = -1;
             fields.begin();
         }
 

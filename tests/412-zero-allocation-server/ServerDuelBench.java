@@ -127,26 +127,38 @@ public final class ServerDuelBench {
             var order = new ArrayList<>(servers.keySet());
             Collections.rotate(order, round + 2);
             for (var each : order) {
-                runs.get(each).add(wrk.run(servers.get(each), round < 0 ? 5 : seconds));
+                runs.get(each).add(wrk.run(servers.get(each), round < 0 ? 3 : seconds));
             }
         }
         runs.values().forEach(each -> each.subList(0, 2).clear());   // to warm up
         IO.println("%-14s %-30s %-26s %s".formatted("server", "requests a second", "bytes allocated for each",
-                "99 % within, ms"));
+                "processor time for each, us"));
         runs.forEach((server, each) -> IO.println("%-14s %-30s %-26s %s".formatted(server,
                 Figures.spread("%,.0f", each.stream().mapToDouble(Run::rate)),
                 server.equals(NGINX) ? "-" : Figures.spread("%,.0f", each.stream().mapToDouble(Run::bytes)),
-                Figures.spread("%.1f", each.stream().mapToDouble(Run::p99)))));
+                Figures.spread("%.1f", each.stream().mapToDouble(Run::cpu)))));
         IO.println("");
         for (var row : List.of(PLAIN + ", target 1.00", "JDK, target 1.50", NGINX + ", target 0.80", GO, "blocking")) {
             var peer = row.replaceAll(",.*", "");
-            IO.println("ratio     NETTY to %-27s %s".formatted(row, Figures.spread("%.2f", IntStream.range(0, rounds)
-                    .mapToDouble(i -> runs.get(OURS).get(i).rate / runs.get(peer).get(i).rate))));
+            IO.println("ratio     NETTY to %-27s %s".formatted(row, ratio(runs.get(OURS), runs.get(peer), Run::rate)));
         }
+        IO.println("CPU       NETTY to %-27s %s".formatted(PLAIN, ratio(runs.get(OURS), runs.get(PLAIN), Run::cpu)));
+    }
+
+    private static String ratio(List<Run> ours, List<Run> theirs, ToDoubleFunction<Run> figure) {
+        return Figures.spread("%.2f", IntStream.range(0, ours.size())
+                .mapToDouble(i -> figure.applyAsDouble(ours.get(i)) / figure.applyAsDouble(theirs.get(i))));
     }
 
     /** One that listens; what it has allocated so far, in bytes, if it can tell. */
     private record Server(int port, Process process) {
+
+        /** Of the process and its children, in microseconds: nginx serves in children. */
+        double cpuMicros() {
+            return Stream.concat(Stream.of(process.toHandle()), process.descendants())
+                    .map(each -> each.info().totalCpuDuration().orElse(Duration.ZERO))
+                    .mapToLong(Duration::toNanos).sum() / 1e3;
+        }
 
         long allocated() throws IOException {
             if (process.info().command().orElse("").contains("nginx")) {
@@ -158,14 +170,15 @@ public final class ServerDuelBench {
         }
     }
 
-    /** Requests a second; bytes allocated for each; how long the slowest but one in a hundred took, in ms. */
-    private record Run(double rate, double bytes, double p99) {}
+    /** Requests a second; for each of them bytes allocated, and processor time of the server in us. */
+    private record Run(double rate, double bytes, double cpu) {}
 
     private record Wrk(int connections, Optional<Path> script) {
 
         Run run(Server server, int seconds) throws Exception {
             long before = server.allocated();
-            var command = new ArrayList<>(List.of("wrk", "-t1", "-c" + connections, "-d" + seconds + "s", "--latency"));
+            double cpu = server.cpuMicros();
+            var command = new ArrayList<>(List.of("wrk", "-t1", "-c" + connections, "-d" + seconds + "s"));
             script.ifPresent(lua -> command.addAll(List.of("-s", lua.toString())));
             command.add("http://127.0.0.1:" + server.port + "/plaintext");
             var text = output(command);
@@ -174,14 +187,13 @@ public final class ServerDuelBench {
                 throw new IOException("wrk saw errors:\n" + text);
             }
             var rate = Pattern.compile("Requests/sec: +([\\d.]+)").matcher(text);
-            var p99 = Pattern.compile("99% +([\\d.]+)(us|ms|s)").matcher(text);
             var count = Pattern.compile("(\\d+) requests in").matcher(text);
-            if (!rate.find() || !p99.find() || !count.find()) {
+            if (!rate.find() || !count.find()) {
                 throw new IOException("wrk said something else:\n" + text);
             }
-            double unit = Map.of("us", 1e-3, "ms", 1.0, "s", 1e3).get(p99.group(2));
-            return new Run(Double.parseDouble(rate.group(1)), bytes / Double.parseDouble(count.group(1)),
-                    Double.parseDouble(p99.group(1)) * unit);
+            double requests = Double.parseDouble(count.group(1));
+            return new Run(Double.parseDouble(rate.group(1)), bytes / requests,
+                    (server.cpuMicros() - cpu) / requests);
         }
     }
 

@@ -6,6 +6,7 @@ PATH=$PATH:/usr/sbin
 dir=$(mktemp -d)
 chmod 755 "$dir"
 trap 'kill $(jobs -p) 2>/dev/null; wait; rm -rf "$dir"' EXIT
+./jbang --quiet solution-412 help >/dev/null   # builds it, before two of them do so at once
 ./jbang --quiet solution-412 serve jdk "$1" >/dev/null &
 ./jbang --quiet solution-412 serve netty "$2" >/dev/null &
 cat > "$dir/server.go" <<END
