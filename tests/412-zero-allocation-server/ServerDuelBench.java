@@ -11,6 +11,7 @@ import module java.base;
 import bench.Arguments;
 import bench.Figures;
 import bench.Loopback;
+import bench.Programs;
 import com.sun.management.ThreadMXBean;
 import io.netty.bootstrap.ServerBootstrap;
 import io.netty.buffer.PooledByteBufAllocator;
@@ -58,8 +59,6 @@ public final class ServerDuelBench {
     private static final String OURS = "NETTY", PLAIN = "Netty plain", GO = "Go net/http", NGINX = "nginx";
     private static final byte[] HELLO = "Hello, world!".getBytes();
 
-    private static final Deque<Process> CHILDREN = new ArrayDeque<>();
-
     public static void main(String[] args) throws Exception {
         if (args.length > 0 && args[0].equals("serve")) {
             serve(args[1]);
@@ -71,32 +70,13 @@ public final class ServerDuelBench {
         int connections = given.number("--connections", 64, 10_000);
         int pipeline = given.number("--pipeline", 1, 256);
         given.end();
-        for (var tool : List.of("nginx", "wrk", "go")) {
-            if (find(tool).isEmpty()) {
-                Arguments.giveUp(tool + " is not installed; Debian's packages: nginx-light wrk golang");
-            }
-        }
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> CHILDREN.forEach(Process::destroy)));
-        var folder = Files.createTempDirectory("bench412");
-        // nginx's worker is nobody
-        Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwxr-xr-x"));
+        Programs.need("nginx-light wrk golang", List.of("nginx", "wrk", "go"));
+        var folder = Programs.folder("bench412");
         try {
             compare(folder, rounds, seconds, connections, pipeline);
         } finally {
-            for (var child : CHILDREN) {
-                child.destroy();
-                child.waitFor();
-            }
-            try (var files = Files.walk(folder)) {
-                files.sorted(Comparator.reverseOrder()).forEach(file -> file.toFile().delete());
-            }
+            Programs.end(folder);
         }
-    }
-
-    /** On the PATH, or where Debian puts servers. */
-    private static Optional<String> find(String tool) {
-        return Stream.concat(Stream.of(System.getenv("PATH").split(File.pathSeparator)), Stream.of("/usr/sbin"))
-                .map(place -> Path.of(place, tool)).filter(Files::isExecutable).map(Path::toString).findFirst();
     }
 
     private static void compare(Path folder, int rounds, int seconds, int connections, int pipeline)
@@ -153,11 +133,8 @@ public final class ServerDuelBench {
     /** One that listens; what it has allocated so far, in bytes, if it can tell. */
     private record Server(int port, Process process) {
 
-        /** Of the process and its children, in microseconds: nginx serves in children. */
         double cpuMicros() {
-            return Stream.concat(Stream.of(process.toHandle()), process.descendants())
-                    .map(each -> each.info().totalCpuDuration().orElse(Duration.ZERO))
-                    .mapToLong(Duration::toNanos).sum() / 1e3;
+            return Programs.cpuMicros(process);
         }
 
         long allocated() throws IOException {
@@ -181,7 +158,7 @@ public final class ServerDuelBench {
             var command = new ArrayList<>(List.of("wrk", "-t1", "-c" + connections, "-d" + seconds + "s"));
             script.ifPresent(lua -> command.addAll(List.of("-s", lua.toString())));
             command.add("http://127.0.0.1:" + server.port + "/plaintext");
-            var text = output(command);
+            var text = Programs.output(command);
             long bytes = server.allocated() - before;
             if (text.contains("Non-2xx") || text.contains("Socket errors")) {
                 throw new IOException("wrk saw errors:\n" + text);
@@ -200,13 +177,8 @@ public final class ServerDuelBench {
     // The servers in Java: each prints its port, and for each line that it reads what it has allocated.
 
     private static Server java(String kind) throws IOException {
-        var command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "--enable-native-access=ALL-UNNAMED", "-Xmx512m", "-cp", System.getProperty("java.class.path")));
-        if (kind.endsWith("NIO")) {
-            command.add("-Dio.netty.transport.noNative=true");
-        }
-        command.addAll(List.of("ServerDuelBench", "serve", kind));
-        return started(start(command));
+        return started(Programs.startJava(List.of("--enable-native-access=ALL-UNNAMED", "-Xmx512m",
+                "-Dio.netty.transport.noNative=" + kind.endsWith("NIO")), "ServerDuelBench", "serve", kind));
     }
 
     private static Server started(Process process) throws IOException {
@@ -360,7 +332,7 @@ public final class ServerDuelBench {
                 }
                 """);
         var program = folder.resolve("server");
-        var build = new ProcessBuilder(find("go").orElseThrow(), "build", "-o", program.toString(), source.toString())
+        var build = new ProcessBuilder(Programs.find("go"), "build", "-o", program.toString(), source.toString())
                 .redirectErrorStream(true);
         build.environment().put("GOCACHE", folder.resolve("cache").toString());
         build.environment().put("GO111MODULE", "off");
@@ -369,45 +341,12 @@ public final class ServerDuelBench {
         if (building.waitFor() != 0) {
             throw new IOException("go build: " + said);
         }
-        return started(start(List.of(program.toString())));
+        return started(Programs.start(List.of(program.toString())));
     }
 
     private static Server nginx(Path folder) throws Exception {
         int port = Loopback.freePort();
-        var paths = Stream.of("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-                .map(each -> each + "_temp_path " + folder + "/" + each + ";").collect(Collectors.joining(" "));
-        var config = Files.writeString(folder.resolve("nginx.conf"), """
-                daemon off; worker_processes 2; pid %1$s/nginx.pid; error_log stderr crit;
-                events { worker_connections 1024; }
-                http { access_log off; keepalive_requests 1000000000; %2$s
-                       server { listen 127.0.0.1:%3$d; location = /plaintext {
-                           default_type text/plain; return 200 "Hello, world!"; } } }
-                """.formatted(folder, paths, port));
-        var process = start(List.of(find("nginx").orElseThrow(), "-e", "stderr", "-p", folder.toString(),
-                "-c", config.toString()));
-        for (int i = 0; i < 500; i++) {
-            try (var socket = new Socket()) {
-                socket.connect(new InetSocketAddress(InetAddress.getLoopbackAddress(), port));
-                return new Server(port, process);
-            } catch (ConnectException e) {
-                Thread.sleep(20);
-            }
-        }
-        throw new IOException("nginx does not listen on port " + port);
-    }
-
-    private static Process start(List<String> command) throws IOException {
-        var process = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
-        CHILDREN.push(process);
-        return process;
-    }
-
-    private static String output(List<String> command) throws Exception {
-        var process = new ProcessBuilder(command).redirectErrorStream(true).start();
-        var text = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        if (process.waitFor() != 0) {
-            throw new IOException(command + " failed: " + text);
-        }
-        return text;
+        return new Server(port, Programs.startNginx(folder, "nginx", 2, port,
+                "location = /plaintext { default_type text/plain; return 200 \"Hello, world!\"; }", ""));
     }
 }
