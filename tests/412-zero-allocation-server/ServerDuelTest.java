@@ -1150,6 +1150,7 @@ class ServerDuelTest {
         void a_client_that_does_not_read_is_not_served_for_ever()
                 throws Exception {
             // rejects: responses that pile up; one view of a shared response
+            body("1", exchange(channel(), "GET /count" + GET), "a response");
             int many = 10_000;
             try (var server = ServerDuel.start(ServerDuel.Kind.NETTY, ANY,
                     4 * 1024);
