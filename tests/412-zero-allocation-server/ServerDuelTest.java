@@ -1195,7 +1195,7 @@ class ServerDuelTest {
                 long now = written.get() + server.requests();
                 still = now == before ? still : -1;
                 before = now;
-                Thread.sleep(10);
+                Thread.sleep(10);   // both may be about to go on
             }
         }
 
