@@ -281,7 +281,7 @@ class ServerDuelTest {
             long start = System.nanoTime();
             var slow = new AtomicInteger();
             var server = new Known(i -> {
-                if (i % 10 == 3) {
+                if (i % 10 == 4) {   // the middle one, if nobody sorts
                     LockSupport.parkNanos(20_000_000);
                     slow.incrementAndGet();
                 }
@@ -295,15 +295,15 @@ class ServerDuelTest {
             double whole = (System.nanoTime() - start) / 1e9;
             Check.equal(1, slow.get(), "slow responses among ten", "run the"
                     + " requests once, and no warm-up if it has 0 requests");
+            Check.that(measured.p50Micros() < 20_000, "a p50Micros below"
+                    + " 20,000, because nine of ten responses come at once,"
+                    + " got " + measured.p50Micros(), "sort the nanos before"
+                    + " percentile() looks at them");
             Check.that(measured.p99Micros() >= 20_000
                     && measured.p99Micros() <= whole * 1e6, "a p99Micros of"
                     + " 20,000 or more, because one of ten responses takes 20"
                     + " ms, and at most " + (long) (whole * 1e6) + ", got "
                     + measured.p99Micros(), "sort the nanos; a thousandth");
-            Check.that(measured.p50Micros() < measured.p99Micros(), "a"
-                    + " p50Micros below p99Micros, because nine of ten"
-                    + " responses come at once, got " + measured.p50Micros(),
-                    "sort the nanos before percentile() looks at them");
             Check.that(measured.perSecond() >= 10 / whole
                     && measured.perSecond() <= 10 / 0.02, "between "
                     + (long) (10 / whole) + " and 500 requests a second, got "
@@ -327,7 +327,7 @@ class ServerDuelTest {
             try (server) {
                 double seen = ServerDuel.measure(server.address(), load)
                         .bytesPerRequest();
-                Check.that(seen >= cost * 0.99 && seen <= cost * 1.05 + 700,
+                Check.that(seen >= cost * 0.99 && seen <= cost * 1.05 + 1000,
                         "about " + cost + " bytes a request, which is what the"
                                 + " test's server allocates, got " + seen,
                         "total of all threads minus this one's, after minus"
