@@ -8,6 +8,7 @@ import module java.base;
 
 import bench.Arguments;
 import bench.Figures;
+import bench.Programs;
 
 /**
  * How many requests a second, and how many bytes a second, go through a proxy?
@@ -29,9 +30,6 @@ public final class ProxyServerBench {
     private static final int CONNECTIONS = 32;
     private static final int WARM_UP = 20;
     private static final long GIB = 1L << 30;
-    private static final List<String> TOOLS = List.of("nginx", "haproxy", "wrk", "curl");
-
-    private static final Deque<Process> CHILDREN = new ArrayDeque<>();
 
     public static void main(String[] args) throws Exception {
         var given = Arguments.of(args, USAGE);
@@ -39,32 +37,13 @@ public final class ProxyServerBench {
         int seconds = given.number("--seconds", 3, 999_999);
         int body = given.number("--body", 100, 999_999);
         given.end();
-        for (var tool : TOOLS) {
-            if (find(tool).isEmpty()) {
-                Arguments.giveUp(tool + " is not installed; Debian's packages: nginx haproxy wrk curl");
-            }
-        }
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> CHILDREN.forEach(Process::destroy)));
-        var folder = Files.createTempDirectory("bench408");
-        // nginx's worker is nobody
-        Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwxr-xr-x"));
+        Programs.need("nginx haproxy wrk curl", List.of("nginx", "haproxy", "wrk", "curl"));
+        var folder = Programs.folder("bench408");
         try {
             compare(folder, rounds, seconds, body);
         } finally {
-            for (var child : CHILDREN) {
-                child.destroy();
-                child.waitFor();
-            }
-            try (var files = Files.walk(folder)) {
-                files.sorted(Comparator.reverseOrder()).forEach(file -> file.toFile().delete());
-            }
+            Programs.end(folder);
         }
-    }
-
-    /** On the PATH, or where Debian puts servers. */
-    private static Optional<String> find(String tool) {
-        return Stream.concat(Stream.of(System.getenv("PATH").split(File.pathSeparator)), Stream.of("/usr/sbin"))
-                .map(folder -> Path.of(folder, tool)).filter(Files::isExecutable).map(Path::toString).findFirst();
     }
 
     private static void compare(Path folder, int rounds, int seconds, int bytes) throws Exception {
@@ -120,7 +99,7 @@ public final class ProxyServerBench {
                 command.addAll(proxy.equals("ours")
                         ? List.of("-p", "-x", "http://127.0.0.1:" + ours, "http://" + origin + "/gigabyte")
                         : List.of("http://127.0.0.1:" + haproxy + "/gigabyte"));
-                var answer = output(command).split(" ");
+                var answer = Programs.output(command).split(" ");
                 if (Long.parseLong(answer[1].strip()) != GIB) {
                     throw new IOException("curl got " + answer[1] + " bytes through " + proxy);
                 }
@@ -139,11 +118,8 @@ public final class ProxyServerBench {
     /** One that listens, and the process that does it. */
     private record Proxy(int port, Process process) {
 
-        /** Of the process and its children, in microseconds: nginx serves in a child. */
         double cpuMicros() {
-            return Stream.concat(Stream.of(process.toHandle()), process.descendants())
-                    .map(each -> each.info().totalCpuDuration().orElse(Duration.ZERO))
-                    .mapToLong(Duration::toNanos).sum() / 1e3;
+            return Programs.cpuMicros(process);
         }
     }
 
@@ -155,7 +131,7 @@ public final class ProxyServerBench {
 
     private static Run wrk(Proxy proxy, int seconds) throws Exception {
         double before = proxy.cpuMicros();
-        var text = output(List.of("wrk", "-t1", "-c" + CONNECTIONS, "-d" + seconds + "s", "--latency",
+        var text = Programs.output(List.of("wrk", "-t1", "-c" + CONNECTIONS, "-d" + seconds + "s", "--latency",
                 "http://127.0.0.1:" + proxy.port + "/"));
         double cpu = proxy.cpuMicros() - before;
         if (text.contains("Non-2xx") || text.contains("Socket errors")) {
@@ -180,8 +156,7 @@ public final class ProxyServerBench {
     // The programs that this one starts.
 
     private static Proxy ours(String verb, String option, String target) throws IOException {
-        var process = start(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp",
-                System.getProperty("java.class.path"), "ProxyServer", verb, "0", option, target);
+        var process = Programs.startJava(List.of(), "ProxyServer", verb, "0", option, target);
         var line = process.inputReader().readLine();
         return new Proxy(Integer.parseInt(line.substring(line.lastIndexOf(':') + 1)), process);
     }
@@ -201,18 +176,7 @@ public final class ProxyServerBench {
     }
 
     private static Proxy startNginx(Path folder, String name, int port, String server, String http) throws Exception {
-        var paths = Stream.of("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-                .map(each -> each + "_temp_path " + folder + "/" + each + ";").collect(Collectors.joining(" "));
-        var config = Files.writeString(folder.resolve(name + ".conf"), """
-                daemon off; worker_processes 1; pid %1$s/%2$s.pid; error_log stderr crit;
-                events { worker_connections 1024; }
-                http { access_log off; keepalive_requests 10000000; %3$s %4$s
-                       server { listen 127.0.0.1:%5$d; %6$s } }
-                """.formatted(folder, name, paths, http, port, server));
-        var process = start(find("nginx").orElseThrow(), "-e", "stderr", "-p", folder.toString(),
-                "-c", config.toString());
-        awaitPort(port);
-        return new Proxy(port, process);
+        return new Proxy(port, Programs.startNginx(folder, name, 1, port, server, http));
     }
 
     private static Proxy haproxy(Path folder, int port, int tunnel, String origin) throws Exception {
@@ -233,36 +197,9 @@ public final class ProxyServerBench {
                     bind 127.0.0.1:%d
                     server origin %s
                 """.formatted(port, origin, tunnel, origin));
-        var process = start(find("haproxy").orElseThrow(), "-db", "-f", config.toString());
-        awaitPort(port);
+        var process = Programs.start(List.of(Programs.find("haproxy"), "-db", "-f", config.toString()));
+        Programs.awaitPort(port);
         return new Proxy(port, process);
-    }
-
-    private static Process start(String... command) throws IOException {
-        var process = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
-        CHILDREN.push(process);
-        return process;
-    }
-
-    private static String output(List<String> command) throws Exception {
-        var process = new ProcessBuilder(command).redirectErrorStream(true).start();
-        var text = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        if (process.waitFor() != 0) {
-            throw new IOException(command + " failed: " + text);
-        }
-        return text;
-    }
-
-    private static void awaitPort(int port) throws Exception {
-        for (int i = 0; i < 500; i++) {
-            try (var socket = new Socket()) {
-                socket.connect(new InetSocketAddress(InetAddress.getLoopbackAddress(), port));
-                return;
-            } catch (ConnectException e) {
-                Thread.sleep(20);
-            }
-        }
-        throw new IOException("nobody listens on port " + port);
     }
 
     private static int[] freePorts(int count) throws IOException {

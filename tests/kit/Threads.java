@@ -22,6 +22,9 @@ final class Threads {
     private static final List<String> OF_THE_JDK =
             List.of("ForkJoinPool.commonPool-", "CompletableFutureDelayScheduler");
 
+    /** Netty's for all users of a JVM: it tells them that a group of event loops has ended, and ends a second later. */
+    private static final String OF_NETTY = "globalEventExecutor-";
+
     private Threads() {}
 
     /** Descriptions of the living threads whose id is at least {@code first}: ids are given in order. */
@@ -64,8 +67,8 @@ final class Threads {
     }
 
     private static boolean isOurs(String name) {
-        return name.startsWith("junit-") || name.startsWith("kit-") || SHARED.contains(name)
-                || name.startsWith("globalEventExecutor-");
+        return name.startsWith("junit-") || name.startsWith("kit-") || name.startsWith(OF_NETTY)
+                || SHARED.contains(name);
     }
 
     private static boolean isIdleOfTheJdk(Thread thread) {
