@@ -1293,7 +1293,7 @@ public final class Pipelining {
     }
 
     /** Passes bytes on in both directions, each of them 20 ms later. */
-    private record Relay(ServerSocket listener, InetSocketAddress server,
+    record Relay(ServerSocket listener, InetSocketAddress server,
             Set<Socket> sockets) implements Runnable {
         @Override
         public void run() {
@@ -1337,11 +1337,14 @@ public final class Pipelining {
         var words = String.join(" ", args);
         var any = new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
         if (args.length == 0) {
-            Thread.setDefaultUncaughtExceptionHandler((_, failure) ->
-                    next(failure instanceof UnsupportedOperationException
-                    ? failure.getMessage() + "\n  "
-                    + failure.getStackTrace()[0]
-                    : "TODO step " + 2 + ": see why " + failure));
+            Thread.setDefaultUncaughtExceptionHandler((_, failure) -> {
+                boolean isTodo = failure instanceof
+                        UnsupportedOperationException;
+                LockSupport.parkNanos(isTodo ? 0 : 1_000_000_000);
+                next(isTodo ? failure.getMessage() + "\n  "
+                        + failure.getStackTrace()[0]
+                        : "TODO step " + 2 + ": see why " + failure);
+            });
             demo(any);
         } else if (words.matches("serve (\\S+:)?\\d{1,5}")) {
             var at = args[1].split(":(?=\\d+$)");
@@ -1450,7 +1453,8 @@ public final class Pipelining {
         var texts = new ArrayList<String>();
         for (var future : Stream.of(targets).map(target -> client.send(
                 target.equals("/post") ? Request.post(target, "")
-                : Request.get(target))).toList()) {
+                : Request.get(target)).orTimeout(3, TimeUnit.SECONDS))
+                .toList()) {
             try {
                 texts.add(text(await(future)));
             } catch (IOException e) {
@@ -1465,6 +1469,13 @@ public final class Pipelining {
         return new String(response.body(), StandardCharsets.UTF_8);
     }
 
+    private static final List<String> STEPS = List.of("Respond in order",
+            "Pipeline requests on one connection",
+            "Compare sequential, pipelined and parallel",
+            "Hold back non-idempotent requests",
+            "Run safe requests concurrently", "Recover a broken pipeline",
+            "Time out the response at the head");
+
     private static void show(int step, String what, Object seen,
             String wanted) {
         IO.println("  %d  %-36s %s".formatted(step, what, seen));
@@ -1473,15 +1484,16 @@ public final class Pipelining {
         }
     }
 
-    private static void next(String todo) {
+    private static synchronized void next(String todo) {
         var env = System.getenv();
         boolean isHere = env.containsKey("WORKBOOK_JBANG")
                 || Files.exists(Path.of("jbang-catalog.json"));
         var file = isHere ? env.getOrDefault("WORKBOOK_FILE", "")
                 : "PATH/TO/Pipelining.java";
         var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
-        var step = todo.substring(10, 11);
-        IO.println("\nnext: step " + step + "\n  " + todo
+        int step = todo.charAt("TODO step ".length()) - '0';
+        IO.println("\nnext: step " + step + ", " + STEPS.get(step - 1)
+                + "\n  " + todo
                 + (isHere ? "" : "\n  in a clone of the workbook:")
                 + ("\n  check  " + jbang + " test-419 " + file).stripTrailing()
                 + "\n  hint   " + jbang + " hint 419 " + step);
