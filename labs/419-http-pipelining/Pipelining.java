@@ -56,14 +56,14 @@ public final class Pipelining {
         private void serve(Connection connection)
                 throws IOException, InterruptedException {
             throw new UnsupportedOperationException(
-                    "TODO step 1: as long as connection.readRequest() brings a request: count it in requests, and dispatch() an Exchange that has it; return after the last one; a BadMessageException is dispatched, too, as the last one");
+                    "TODO step 1: as long as connection.readRequest() brings a request: count it in requests, and dispatch() an Exchange that has it; return after the last one; if a request is bad, dispatch() a response with its status() and message, as the last one");
         }
 
         /** Waits until the handler has ended, and sends its response. */
         private static void respond(Connection connection, Exchange exchange)
                 throws IOException, InterruptedException {
             throw new UnsupportedOperationException(
-                    "TODO step 1: get() the response from the task of the exchange, or make a 500 of its ExecutionException; write what Messages.encode() makes of it to connection.out, in one write");
+                    "TODO step 1: get() the response from the task of the exchange, or make a 500 if its handler has failed; write what Messages.encode() makes of it to connection.out, in one write");
         }
 
         /**
@@ -187,7 +187,7 @@ public final class Pipelining {
             needSendable(request);
             var call = new Call(request);
             throw new UnsupportedOperationException(
-                    "TODO step 2: with the lock held: put the call at the end of queue, unless this client is closed, and wake the writer by notifyAll(); when it is closed, fail() the call with an IOException that says \"closed\"; return the future of the call");
+                    "TODO step 2: with the lock held: put the call at the end of queue, unless this client is closed, and wake the writer by notifyAll(); when it is closed, fail() the call with closed(); return the future of the call");
         }
 
         /**
@@ -208,7 +208,7 @@ public final class Pipelining {
          */
         private void receive(Link current) throws IOException {
             throw new UnsupportedOperationException(
-                    "TODO step 2: while current.begins() tells that a response has begun: peek() at the oldest outstanding call, read its response by current.readResponse(), remove the call, call headChanged(), count in responses, notifyAll(); then complete its future, without the lock; return if current no longer persists(); a response that no call waits for is a BadMessageException, status 400");
+                    "TODO step 2: while current.begins() tells that a response has begun: peek() at the oldest outstanding call, read its response by current.readResponse(), remove the call, call headChanged(), count in responses, notifyAll(); then complete its future, without the lock; return if current no longer persists(); throw notAskedFor() if no call waits for a response");
         }
 
         /** A client of this server, not connected yet. */
@@ -250,7 +250,7 @@ public final class Pipelining {
             synchronized (this) {
                 closed = true;
                 if (link != null) {
-                    link.fail(new IOException("closed"));
+                    link.fail(closed());
                 }
             }
             end(threads);
@@ -289,7 +289,7 @@ public final class Pipelining {
         private synchronized Link opened(Link opening) throws IOException {
             if (closed) {
                 closeQuietly(opening.socket);
-                throw new IOException("closed");
+                throw closed();
             }
             link = opening;
             opened++;
@@ -324,7 +324,7 @@ public final class Pipelining {
             synchronized (this) {
                 calls = List.copyOf(queue);
                 queue.clear();
-                cause = closed ? new IOException("closed")
+                cause = closed ? closed()
                         : new IOException(failure.getMessage(), failure);
             }
             calls.forEach(call -> call.fail(cause));
@@ -504,7 +504,7 @@ public final class Pipelining {
 
     /** Ends the connection if its oldest response is overdue. */
     static void expireHead(Client client) {
-        // TODO step 7: with the lock held: if a call is outstanding, and responseTimeout, unless it is zero, has passed since headSince, end the connection by link.fail() with the exception that overdue() makes
+        // TODO step 7: with the lock held: if a call is outstanding, and responseTimeout, unless it is zero, has passed since headSince, end the connection by link.fail() with overdue()
     }
 
     // ---- given from here on ----
@@ -1084,6 +1084,14 @@ public final class Pipelining {
         }
     }
 
+    private static IOException closed() {
+        return new IOException("closed");
+    }
+
+    private static BadMessageException notAskedFor() {
+        return new BadMessageException(400, "a response to no request");
+    }
+
     private static SocketTimeoutException overdue(Client client) {
         return new SocketTimeoutException("no response from %s within %d ms"
                 .formatted(client.server,
@@ -1281,13 +1289,13 @@ public final class Pipelining {
         var texts = new ArrayList<String>();
         for (var future : Stream.of(targets).map(target -> client.send(
                 target.equals("/post") ? Request.post(target, "")
-                : Request.get(target)).orTimeout(3, TimeUnit.SECONDS))
+                : Request.get(target)).orTimeout(6, TimeUnit.SECONDS))
                 .toList()) {
             try {
                 texts.add(text(await(future)));
             } catch (IOException e) {
                 texts.add(e.getCause() instanceof SocketTimeoutException
-                        ? "timeout" : e.toString());
+                        ? "timeout" : "no response");
             }
         }
         return texts;

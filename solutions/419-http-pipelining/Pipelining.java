@@ -56,7 +56,7 @@ public final class Pipelining {
         // tag::serve[]
         private void serve(Connection connection)
                 throws IOException, InterruptedException {
-            // tag::step1[] as long as connection.readRequest() brings a request: count it in requests, and dispatch() an Exchange that has it; return after the last one; a BadMessageException is dispatched, too, as the last one
+            // tag::step1[] as long as connection.readRequest() brings a request: count it in requests, and dispatch() an Exchange that has it; return after the last one; if a request is bad, dispatch() a response with its status() and message, as the last one
             try {
                 for (var next = connection.readRequest(); next.isPresent();
                         next = connection.readRequest()) {
@@ -81,7 +81,7 @@ public final class Pipelining {
         // tag::respond[]
         private static void respond(Connection connection, Exchange exchange)
                 throws IOException, InterruptedException {
-            // tag::step1[] get() the response from the task of the exchange, or make a 500 of its ExecutionException; write what Messages.encode() makes of it to connection.out, in one write
+            // tag::step1[] get() the response from the task of the exchange, or make a 500 if its handler has failed; write what Messages.encode() makes of it to connection.out, in one write
             Response response;
             try {
                 response = exchange.task().get();
@@ -217,7 +217,7 @@ public final class Pipelining {
         public CompletableFuture<Response> send(Request request) {
             needSendable(request);
             var call = new Call(request);
-            // tag::step2[] with the lock held: put the call at the end of queue, unless this client is closed, and wake the writer by notifyAll(); when it is closed, fail() the call with an IOException that says "closed"; return the future of the call
+            // tag::step2[] with the lock held: put the call at the end of queue, unless this client is closed, and wake the writer by notifyAll(); when it is closed, fail() the call with closed(); return the future of the call
             synchronized (this) {
                 if (!closed) {
                     queue.add(call);
@@ -225,7 +225,7 @@ public final class Pipelining {
                     return call.future;
                 }
             }
-            call.fail(new IOException("closed"));
+            call.fail(closed());
             return call.future;
             // end::step2[]
         }
@@ -274,15 +274,14 @@ public final class Pipelining {
          */
         // tag::receive[]
         private void receive(Link current) throws IOException {
-            // tag::step2[] while current.begins() tells that a response has begun: peek() at the oldest outstanding call, read its response by current.readResponse(), remove the call, call headChanged(), count in responses, notifyAll(); then complete its future, without the lock; return if current no longer persists(); a response that no call waits for is a BadMessageException, status 400
+            // tag::step2[] while current.begins() tells that a response has begun: peek() at the oldest outstanding call, read its response by current.readResponse(), remove the call, call headChanged(), count in responses, notifyAll(); then complete its future, without the lock; return if current no longer persists(); throw notAskedFor() if no call waits for a response
             while (current.persists() && current.begins()) {
                 Call head;
                 synchronized (this) {
                     head = outstanding.peek();
                 }
                 if (head == null) {
-                    throw new BadMessageException(400,
-                            "a response that was not asked for");
+                    throw notAskedFor();
                 }
                 var response = current.readResponse(head);
                 synchronized (this) {
@@ -337,7 +336,7 @@ public final class Pipelining {
             synchronized (this) {
                 closed = true;
                 if (link != null) {
-                    link.fail(new IOException("closed"));
+                    link.fail(closed());
                 }
             }
             end(threads);
@@ -377,7 +376,7 @@ public final class Pipelining {
         private synchronized Link opened(Link opening) throws IOException {
             if (closed) {
                 closeQuietly(opening.socket);
-                throw new IOException("closed");
+                throw closed();
             }
             link = opening;
             opened++;
@@ -412,7 +411,7 @@ public final class Pipelining {
             synchronized (this) {
                 calls = List.copyOf(queue);
                 queue.clear();
-                cause = closed ? new IOException("closed")
+                cause = closed ? closed()
                         : new IOException(failure.getMessage(), failure);
             }
             calls.forEach(call -> call.fail(cause));
@@ -665,7 +664,7 @@ public final class Pipelining {
 
     /** Ends the connection if its oldest response is overdue. */
     static void expireHead(Client client) {
-        // tag::step7[] with the lock held: if a call is outstanding, and responseTimeout, unless it is zero, has passed since headSince, end the connection by link.fail() with the exception that overdue() makes // until then:
+        // tag::step7[] with the lock held: if a call is outstanding, and responseTimeout, unless it is zero, has passed since headSince, end the connection by link.fail() with overdue() // until then:
         synchronized (client) {
             var limit = client.options.responseTimeout();
             long waited = client.options.nanoClock().getAsLong()
@@ -1256,6 +1255,14 @@ public final class Pipelining {
         }
     }
 
+    private static IOException closed() {
+        return new IOException("closed");
+    }
+
+    private static BadMessageException notAskedFor() {
+        return new BadMessageException(400, "a response to no request");
+    }
+
     private static SocketTimeoutException overdue(Client client) {
         return new SocketTimeoutException("no response from %s within %d ms"
                 .formatted(client.server,
@@ -1453,13 +1460,13 @@ public final class Pipelining {
         var texts = new ArrayList<String>();
         for (var future : Stream.of(targets).map(target -> client.send(
                 target.equals("/post") ? Request.post(target, "")
-                : Request.get(target)).orTimeout(3, TimeUnit.SECONDS))
+                : Request.get(target)).orTimeout(6, TimeUnit.SECONDS))
                 .toList()) {
             try {
                 texts.add(text(await(future)));
             } catch (IOException e) {
                 texts.add(e.getCause() instanceof SocketTimeoutException
-                        ? "timeout" : e.toString());
+                        ? "timeout" : "no response");
             }
         }
         return texts;
