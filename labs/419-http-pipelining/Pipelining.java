@@ -127,6 +127,18 @@ public final class Pipelining {
             }
         }
 
+        /** A bug is told before the client sees the end of its connection. */
+        private void serveOrTell(Connection connection)
+                throws IOException, InterruptedException {
+            try {
+                serve(connection);
+            } catch (RuntimeException e) {
+                var thread = Thread.currentThread();
+                thread.getUncaughtExceptionHandler()
+                        .uncaughtException(thread, e);
+            }
+        }
+
         private void run(Connection connection) {
             var reader = Thread.currentThread();
             var writer = Thread.ofVirtual().start(() -> {
@@ -136,13 +148,14 @@ public final class Pipelining {
                     reader.interrupt();   // it may wait for a slot
                 }
             });
-            try (connection.socket) {
-                serve(connection);
+            try {
+                serveOrTell(connection);
                 connection.slots.acquire(options.maxDepth());
                 connection.linger();
             } catch (IOException | InterruptedException e) {
                 // The client has gone, or the server is closed.
             } finally {
+                closeQuietly(connection.socket);
                 writer.interrupt();
                 connections.remove(connection);
             }
