@@ -1,0 +1,1351 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//JAVA 25+
+//DESCRIPTION Lab 419: HTTP/1.1 pipelining, from both sides of the connection
+
+import module java.base;
+
+/**
+ * An HTTP/1.1 server that takes pipelined requests, and a client that sends
+ * them (RFC 9112 section 9.3.2).
+ *
+ * <p>The one idea: HTTP/1.1 messages carry no number, so a response belongs to
+ * a request by its place alone. The server responds in the order of the
+ * requests, and the client gives each response to the oldest request that has
+ * none.
+ *
+ * <p>Plain http only. No CONNECT, Upgrade, Expect or content codings; of the
+ * transfer codings chunked alone.
+ */
+public final class Pipelining {
+
+    private Pipelining() {}
+
+    /** Makes the responses of a {@link Server}. */
+    @FunctionalInterface
+    public interface Handler {
+
+        /**
+         * Called on a virtual thread, which is interrupted when the server is
+         * closed. Safe requests of one connection may be handled at the same
+         * time.
+         *
+         * @return the response; the server ignores its fields Connection,
+         *         Content-Length and Transfer-Encoding, and sends its own
+         * @throws Exception any Throwable makes the response a 500
+         */
+        Response handle(Request request) throws Exception;
+    }
+
+    /** A server that responds in the order of the requests. Thread-safe. */
+    public static final class Server implements AutoCloseable {
+
+        private final ServerSocket listener;
+        private final Handler handler;
+        private final Options options;
+        private final LongAdder requests = new LongAdder();
+        private final Set<Connection> connections =
+                ConcurrentHashMap.newKeySet();
+        private final ExecutorService threads = threads();
+
+        /**
+         * Reads the requests of a connection and dispatches them, until there
+         * are no more or the connection must close.
+         *
+         * @throws IOException if the connection fails
+         */
+        private void serve(Connection connection)
+                throws IOException, InterruptedException {
+            throw new UnsupportedOperationException(
+                    "TODO step 1: as long as connection.readRequest() brings a request: count it in requests, and dispatch() an Exchange that has it; return after the last one; if a request is bad, dispatch() a response with its status() and message, as the last one");
+        }
+
+        /** Waits until the handler has ended, and sends its response. */
+        private static void respond(Connection connection, Exchange exchange)
+                throws IOException, InterruptedException {
+            throw new UnsupportedOperationException(
+                    "TODO step 1: get() the response from the task of the exchange, or make a 500 if its handler has failed; write what Messages.encode() makes of it to connection.out, in one write");
+        }
+
+        /**
+         * Listens and serves.
+         *
+         * @param bind where; port 0 takes a free one
+         */
+        public static Server start(InetSocketAddress bind, Handler handler,
+                Options options) throws IOException {
+            var server = new Server(handler, options);
+            server.listener.bind(bind, 1024);
+            server.threads.execute(server::accept);
+            return server;
+        }
+
+        private Server(Handler handler, Options options) throws IOException {
+            this.handler = Objects.requireNonNull(handler, "handler");
+            this.options = Objects.requireNonNull(options, "options");
+            listener = new ServerSocket();
+        }
+
+        /** Where it listens. */
+        public InetSocketAddress localAddress() {
+            return (InetSocketAddress) listener.getLocalSocketAddress();
+        }
+
+        /** How many connections are open now. */
+        public int connections() {
+            return connections.size();
+        }
+
+        /** How many valid requests have come since the start. */
+        public long requests() {
+            return requests.sum();
+        }
+
+        /**
+         * Closes the listener and all connections, interrupts the handlers,
+         * and waits for them, 5 seconds at most; not if a handler calls this.
+         * To close a closed server has no effect.
+         */
+        @Override
+        public void close() {
+            closeQuietly(listener);
+            connections.forEach(each -> closeQuietly(each.socket));
+            end(threads);
+        }
+
+        private void accept() {
+            while (!listener.isClosed()) {
+                try {
+                    var connection = new Connection(this,
+                            listener.accept());
+                    connections.add(connection);
+                    threads.execute(() -> run(connection));
+                } catch (RejectedExecutionException e) {
+                    connections.forEach(each -> closeQuietly(each.socket));
+                } catch (IOException e) {
+                    LockSupport.parkNanos(5_000_000);   // see lab 401
+                }
+            }
+        }
+
+        /** A bug is told before the client sees the end of its connection. */
+        private void serveOrTell(Connection connection)
+                throws IOException, InterruptedException {
+            try {
+                serve(connection);
+            } catch (RuntimeException e) {
+                var thread = Thread.currentThread();
+                thread.getUncaughtExceptionHandler()
+                        .uncaughtException(thread, e);
+            }
+        }
+
+        private void run(Connection connection) {
+            var reader = Thread.currentThread();
+            var writer = Thread.ofVirtual().start(() -> {
+                try {
+                    sendInOrder(connection);
+                } catch (IOException | InterruptedException e) {
+                    reader.interrupt();   // it may wait for a slot
+                }
+            });
+            try {
+                serveOrTell(connection);
+                connection.slots.acquire(options.maxDepth());
+                connection.linger();
+            } catch (IOException | InterruptedException e) {
+                // The client has gone, or the server is closed.
+            } finally {
+                closeQuietly(connection.socket);
+                writer.interrupt();
+                connections.remove(connection);
+            }
+        }
+    }
+
+    /** A client that pipelines requests on one connection. Thread-safe. */
+    public static final class Client implements AutoCloseable {
+
+        private final InetSocketAddress server;
+        private final Options options;
+        private final ExecutorService threads = threads();
+        // all that follow are guarded by this
+        private final Deque<Call> queue = new ArrayDeque<>();   // to be sent
+        private final Deque<Call> outstanding = new ArrayDeque<>();
+        private Link link;              // null while there is no connection
+        private boolean closed;
+        private boolean afterFailure;   // of the connection before this one
+        private long headSince;
+        private long opened, sent, responses, retried;
+
+        /**
+         * Sends a request on the one connection of this client, which is opened
+         * when the first request needs it. Requests leave in the order of the
+         * calls, and the futures complete in the same order, on a thread that
+         * must not block: no response is read while a callback runs. To cancel
+         * a future does not stop its request; the response is dropped.
+         *
+         * <p>As long as a request that is not idempotent is outstanding, no
+         * other one is sent; and it is not sent while another one is. (RFC 9112
+         * section 9.3.2 asks for the first half. The second half keeps it from
+         * being lost with a connection that fails because of another request.)
+         *
+         * <p>If the connection fails, idempotent requests are sent again, once.
+         *
+         * @return the response, or an {@link UnansweredException}
+         * @throws IllegalArgumentException if the method is CONNECT, or if a
+         *         field is for the client to set: Host, Connection,
+         *         Content-Length, Transfer-Encoding, Expect and Upgrade
+         */
+        public CompletableFuture<Response> send(Request request) {
+            needSendable(request);
+            var call = new Call(request);
+            throw new UnsupportedOperationException(
+                    "TODO step 2: with the lock held: put the call at the end of queue, unless this client is closed, and wake the writer by notifyAll(); when it is closed, fail() the call with closed(); return the future of the call");
+        }
+
+        /**
+         * The next call to write, which is outstanding from now on. The writer
+         * calls this.
+         *
+         * @return empty if the connection has ended
+         */
+        private synchronized Optional<Call> take(Link current)
+                throws InterruptedException {
+            throw new UnsupportedOperationException(
+                    "TODO step 2: wait() until link is no longer current, or the first call of queue may be sent: link.isUsable(), fewer calls than mostOutstanding() are outstanding, and, if any is, mayFollow() allows it to follow the last of them; move it to the end of outstanding; call headChanged() if it is the head; count it in sent");
+        }
+
+        /**
+         * Reads responses, until the connection ends or cannot be used any
+         * more. The reader calls this.
+         */
+        private void receive(Link current) throws IOException {
+            throw new UnsupportedOperationException(
+                    "TODO step 2: while current.begins() tells that a response has begun: peek() at the oldest outstanding call, read its response by current.readResponse(), remove the call, call headChanged(), count in responses, notifyAll(); then complete its future, without the lock; return if current no longer persists(); throw notAskedFor() if no call waits for a response");
+        }
+
+        /** A client of this server, not connected yet. */
+        public static Client create(InetSocketAddress server, Options options) {
+            var client = new Client(server, options);
+            client.threads.execute(client::write);
+            client.threads.execute(client::watch);
+            return client;
+        }
+
+        private Client(InetSocketAddress server, Options options) {
+            this.server = Objects.requireNonNull(server, "server");
+            this.options = Objects.requireNonNull(options, "options");
+        }
+
+        /** How many requests have been sent and have no response yet. */
+        public synchronized int inFlight() {
+            return outstanding.size();
+        }
+
+        /** How many requests wait to be sent. */
+        public synchronized int queued() {
+            return queue.size();
+        }
+
+        /** What has happened since the start. */
+        public synchronized Stats stats() {
+            return new Stats(opened, sent, responses, retried);
+        }
+
+        /**
+         * Closes the connection. Calls without a response fail with an
+         * {@link UnansweredException} whose cause says "closed". Waits until
+         * they have, 5 seconds at most; not if a callback calls this. To close
+         * a closed client has no effect.
+         */
+        @Override
+        public void close() {
+            synchronized (this) {
+                closed = true;
+                if (link != null) {
+                    link.fail(closed());
+                }
+            }
+            end(threads);
+        }
+
+        private void write() {
+            try {
+                while (true) {
+                    var current = connect();
+                    take(current).ifPresent(current::write);
+                }
+            } catch (InterruptedException e) {
+                failQueue(e);   // close()
+            }
+        }
+
+        /** Waits for a request, and opens a connection if there is none. */
+        private Link connect() throws InterruptedException {
+            while (true) {
+                synchronized (this) {
+                    while (queue.isEmpty()) {
+                        wait();
+                    }
+                    if (link != null) {
+                        return link;
+                    }
+                }
+                try {
+                    return opened(new Link(server, options));
+                } catch (IOException e) {
+                    failQueue(e);
+                }
+            }
+        }
+
+        private synchronized Link opened(Link opening) throws IOException {
+            if (closed) {
+                closeQuietly(opening.socket);
+                throw closed();
+            }
+            link = opening;
+            opened++;
+            threads.execute(() -> read(opening));
+            return link;
+        }
+
+        private void read(Link current) {
+            try {
+                receive(current);
+                current.fail(new EOFException("the connection was closed"));
+            } catch (IOException e) {
+                current.fail(e);
+            }
+            Collection<Call> failed;
+            synchronized (this) {
+                link = null;
+                failed = closed ? List.copyOf(outstanding)
+                        : recover(this, current);
+                outstanding.clear();
+                notifyAll();
+            }
+            for (var call : failed) {
+                call.mayHaveRun = true;
+                call.fail(current.failure);
+            }
+        }
+
+        private void failQueue(Exception failure) {
+            List<Call> calls;
+            IOException cause;
+            synchronized (this) {
+                calls = List.copyOf(queue);
+                queue.clear();
+                cause = closed ? closed()
+                        : new IOException(failure.getMessage(), failure);
+            }
+            calls.forEach(call -> call.fail(cause));
+        }
+
+        private void watch() {
+            var pause = options.responseTimeout().dividedBy(10);
+            try {
+                while (!pause.isZero()) {
+                    Thread.sleep(pause);
+                    expireHead(this);
+                }
+            } catch (InterruptedException e) {
+                // close()
+            }
+        }
+    }
+
+    /**
+     * How long a strategy took.
+     *
+     * @param how         its name
+     * @param connections how many it opened
+     * @param total       from the start until the last response had come
+     * @param each        from the start until the response to this request had
+     *                    come, in the order of the requests
+     */
+    public record Race(String how, int connections, Duration total,
+            List<Duration> each) {
+        public Race {
+            each = List.copyOf(each);
+        }
+    }
+
+    /**
+     * Sends each request on the same connection, when the response to the one
+     * before has come.
+     *
+     * @throws IOException what made the first request fail
+     */
+    public static Race sequential(InetSocketAddress server,
+            List<Request> requests) throws IOException, InterruptedException {
+        throw new UnsupportedOperationException(
+                "TODO step 3: measure() with one connection and depth 1");
+    }
+
+    /**
+     * Sends the requests on one connection, as many as {@code depth} before the
+     * first response has come.
+     *
+     * @throws IOException what made the first request fail
+     */
+    public static Race pipelined(InetSocketAddress server,
+            List<Request> requests, int depth)
+            throws IOException, InterruptedException {
+        throw new UnsupportedOperationException(
+                "TODO step 3: measure() with one connection and this depth");
+    }
+
+    /**
+     * Sends the requests on several connections, one at a time on each. A
+     * connection that is free takes the next request, so a slow response delays
+     * none of the requests on other connections.
+     *
+     * @throws IOException what made the first request fail
+     */
+    public static Race parallel(InetSocketAddress server,
+            List<Request> requests, int connections)
+            throws IOException, InterruptedException {
+        throw new UnsupportedOperationException(
+                "TODO step 3: measure() with these connections and depth 1");
+    }
+
+    private static Race measure(String how, InetSocketAddress server,
+            List<Request> requests, int connections, int depth)
+            throws IOException, InterruptedException {
+        need(connections >= 1, "connections", connections);
+        var options = Options.defaults().withMaxDepth(depth);
+        var clients = Stream.generate(() -> Client.create(server, options))
+                .limit(connections).toList();
+        try {
+            throw new UnsupportedOperationException(
+                    "TODO step 3: send() each request by a client that has fewer than depth on their way (a BlockingQueue of free clients can tell); note the time since the start when its response comes; await() all; the connections are those that the stats() of the clients count");
+        } finally {
+            clients.forEach(Client::close);
+        }
+    }
+
+    /**
+     * Whether a request may be sent while another one, and perhaps more before
+     * it, is outstanding.
+     */
+    private static boolean mayFollow(Request next, Request last) {
+        // TODO step 4: only if both are idempotent
+        return true;
+    }
+
+    /**
+     * A request.
+     *
+     * @param method  a token (RFC 9110 section 5.6.2); its case matters
+     * @param target  visible ASCII characters, as sent: {@code /path?query}
+     * @param headers in the order of the wire
+     * @param body    may be empty; not copied
+     */
+    public record Request(String method, String target, List<Header> headers,
+            byte[] body) {
+        public Request {
+            need(TOKEN.matcher(method).matches(), "method", method);
+            need(target.matches("[!-~]+"), "target", target);
+            headers = List.copyOf(headers);
+            Objects.requireNonNull(body, "body");
+        }
+
+        /**
+         * Whether the effect of several such requests is that of one (RFC 9110
+         * section 9.2.2); of a method that is not known, it is not.
+         */
+        public boolean idempotent() {
+            throw new UnsupportedOperationException(
+                    "TODO step 4: of the methods in RFC 9110, PUT, DELETE and the safe ones are idempotent");
+        }
+
+        /** Whether it is read-only by its method (RFC 9110 section 9.2.1). */
+        public boolean safe() {
+            // TODO step 5: four of the methods in RFC 9110 are safe
+            return false;
+        }
+
+        /** A GET request without fields and body. */
+        public static Request get(String target) {
+            return new Request("GET", target, List.of(), new byte[0]);
+        }
+
+        /** A POST request without fields. */
+        public static Request post(String target, String body) {
+            return new Request("POST", target, List.of(),
+                    utf8(body));
+        }
+    }
+
+    /** Has a request handled, and its response sent in its turn. */
+    private static void dispatch(Connection connection, Exchange exchange)
+            throws IOException, InterruptedException {
+        // TODO step 5: acquire connection.slots, one for a safe request, and all maxDepth of them for any other one; put the exchange into connection.unsent; execute() its task by connection.server.threads
+        exchange.task().run();
+        Server.respond(connection, exchange);
+    }
+
+    /** Sends the responses of a connection, on a thread of its own. */
+    private static void sendInOrder(Connection connection)
+            throws IOException, InterruptedException {
+        // TODO step 5: again and again: take() an exchange from connection.unsent, respond(), and release its slots
+    }
+
+    /** How many requests may be outstanding now; the lock is held. */
+    private static int mostOutstanding(Client client) {
+        // TODO step 6: 1 if the connection comes afterFailure and is not yet proven, otherwise maxDepth
+        return client.options.maxDepth();
+    }
+
+    /**
+     * Called with the lock held when a connection has ended: decides what
+     * happens to the calls that are outstanding on it.
+     *
+     * @return those that fail, in their order
+     */
+    private static Collection<Call> recover(Client client, Link ended) {
+        // TODO step 6: go through outstanding from its end; after a response with close, ended.closeAnnounced(), put each call back to the front of queue; after any other end, do so with idempotent calls that mayHaveRun does not mark yet, and mark them; the rest fails; set afterFailure for mostOutstanding()
+        return List.copyOf(client.outstanding);
+    }
+
+    /** Another call is the oldest outstanding one; the lock is held. */
+    private static void headChanged(Client client) {
+        // TODO step 7: set headSince to the time of options.nanoClock()
+    }
+
+    /** Ends the connection if its oldest response is overdue. */
+    static void expireHead(Client client) {
+        // TODO step 7: with the lock held: if a call is outstanding, and responseTimeout, unless it is zero, has passed since headSince, end the connection by link.fail() with overdue()
+    }
+
+    // ---- given from here on ----
+
+    private static final int MAX_HEAD = 16 << 10;   // bytes; also of trailers
+    private static final int MAX_BODY = 8 << 20;
+    private static final Pattern TOKEN =
+            Pattern.compile("[!#$%&'*+.^_`|~0-9A-Za-z-]+");
+
+    /** What the client has done so far; {@code sent} counts repeats, too. */
+    public record Stats(long connectionsOpened, long sent, long responses,
+            long retried) {}
+
+    /**
+     * A field of a header section (RFC 9110 section 5).
+     *
+     * @param name  a token; its case does not matter
+     * @param value ISO 8859-1 without control characters other than tab; blanks
+     *              at both ends are removed
+     */
+    public record Header(String name, String value) {
+        public Header {
+            need(TOKEN.matcher(name).matches(), "name", name);
+            need(value.matches("[\t -~\u0080-\u00ff]*"), "value", value);
+            value = value.strip();
+        }
+    }
+
+    /**
+     * A response.
+     *
+     * @param status  200 to 999
+     * @param headers in the order of the wire
+     * @param body    at most 8 MiB; not copied
+     */
+    public record Response(int status, List<Header> headers, byte[] body) {
+        public Response {
+            need(status >= 200 && status <= 999, "status", status);
+            headers = List.copyOf(headers);
+            Objects.requireNonNull(body, "body");
+        }
+
+        /** The value of the first field of this name, in whatever case. */
+        public Optional<String> header(String name) {
+            return values(headers, name).stream().findFirst();
+        }
+
+        /** A response of text in UTF-8. */
+        public static Response text(int status, String body) {
+            return new Response(status, List.of(new Header("Content-Type",
+                    "text/plain; charset=utf-8")), utf8(body));
+        }
+    }
+
+    /** A message that breaks the rules, or that this program cannot take. */
+    public static final class BadMessageException extends IOException {
+        private static final long serialVersionUID = 1;
+        private final int status;
+
+        BadMessageException(int status, String message) {
+            super(message);
+            this.status = status;
+        }
+
+        /** What a server responds to such a request. */
+        public int status() {
+            return status;
+        }
+    }
+
+    /** Tells that a request has no response; the cause tells why. */
+    public static final class UnansweredException extends IOException {
+        private static final long serialVersionUID = 1;
+        private final transient Request request;
+        private final boolean mayHaveRun;
+
+        UnansweredException(Call call, IOException cause) {
+            super(cause.getMessage(), cause);
+            request = call.request;
+            mayHaveRun = call.mayHaveRun;
+        }
+
+        /** False if the server has certainly not processed the request. */
+        public boolean mayHaveRun() {
+            return mayHaveRun;
+        }
+
+        /** The request; null after deserialization. */
+        public Request request() {
+            return request;
+        }
+    }
+
+    /**
+     * What server and client agree to. A zero Duration is no limit.
+     *
+     * @param maxDepth        how many requests of a connection may be without a
+     *                        response, in the client as in the server (8)
+     * @param connectTimeout  of the client (5 s)
+     * @param responseTimeout how long the client waits for a response since its
+     *                        request became the oldest outstanding one (30 s)
+     * @param idleTimeout     how long the server waits for the next byte, while
+     *                        no response is due (30 s)
+     * @param nanoClock       for responseTimeout, like System.nanoTime()
+     */
+    public record Options(int maxDepth, Duration connectTimeout,
+            Duration responseTimeout, Duration idleTimeout,
+            LongSupplier nanoClock) {
+        public Options {
+            need(maxDepth >= 1, "maxDepth", maxDepth);
+            need(nanos(connectTimeout) >= 0, "connectTimeout", connectTimeout);
+            need(nanos(responseTimeout) >= 0, "responseTimeout",
+                    responseTimeout);
+            need(nanos(idleTimeout) >= 0, "idleTimeout", idleTimeout);
+            Objects.requireNonNull(nanoClock, "nanoClock");
+        }
+
+        public static Options defaults() {
+            return new Options(8, Duration.ofSeconds(5), Duration.ofSeconds(30),
+                    Duration.ofSeconds(30), System::nanoTime);
+        }
+
+        public Options withMaxDepth(int value) {
+            return new Options(value, connectTimeout, responseTimeout,
+                    idleTimeout, nanoClock);
+        }
+
+        public Options withConnectTimeout(Duration value) {
+            return new Options(maxDepth, value, responseTimeout, idleTimeout,
+                    nanoClock);
+        }
+
+        public Options withResponseTimeout(Duration value) {
+            return new Options(maxDepth, connectTimeout, value, idleTimeout,
+                    nanoClock);
+        }
+
+        public Options withIdleTimeout(Duration value) {
+            return new Options(maxDepth, connectTimeout, responseTimeout, value,
+                    nanoClock);
+        }
+
+        public Options withNanoClock(LongSupplier value) {
+            return new Options(maxDepth, connectTimeout, responseTimeout,
+                    idleTimeout, value);
+        }
+    }
+
+    /**
+     * What becomes of the connection after a message: a close that was
+     * announced by {@code Connection: close} is CLOSES, any other one ENDS.
+     */
+    enum After { PERSISTS, CLOSES, ENDS }
+
+    /** A message that was read. */
+    record Incoming<T>(T message, After after) {}
+
+    /** A request, and the task that makes its response. */
+    private record Exchange(Request request, boolean isLast,
+            FutureTask<Response> task) {
+        Exchange(Request request, boolean isLast, Callable<Response> handler) {
+            this(request, isLast, new FutureTask<>(() ->
+                    Objects.requireNonNull(handler.call(), "response")));
+        }
+    }
+
+    /** A client's connection to a server. */
+    private static final class Connection {
+        final Server server;
+        final Socket socket;
+        final InputStream in;
+        final OutputStream out;
+        final Semaphore slots;   // for requests that have no response yet
+        final BlockingQueue<Exchange> unsent = new LinkedBlockingQueue<>();
+
+        Connection(Server server, Socket socket) throws IOException {
+            this.server = server;
+            this.socket = socket;
+            slots = new Semaphore(server.options.maxDepth());
+            socket.setTcpNoDelay(true);
+            socket.setSoTimeout(millis(server.options.idleTimeout()));
+            in = new BufferedInputStream(socket.getInputStream());
+            out = socket.getOutputStream();
+        }
+
+        /** The next request; empty if none comes any more, or half of one. */
+        Optional<Incoming<Request>> readRequest() throws IOException {
+            while (true) {
+                try {
+                    if (!Messages.begins(in)) {
+                        return Optional.empty();
+                    }
+                    break;
+                } catch (SocketTimeoutException e) {
+                    if (slots.availablePermits()
+                            == server.options.maxDepth()) {
+                        return Optional.empty();   // no response is due
+                    }
+                }
+            }
+            try {
+                return Optional.of(Messages.readRequest(in));
+            } catch (EOFException | SocketTimeoutException e) {
+                return Optional.empty();   // the others are still answered
+            }
+        }
+
+        /** Lets the client read what was sent (RFC 9112 section 9.6). */
+        void linger() throws IOException {
+            socket.shutdownOutput();
+            socket.setSoTimeout(1000);
+            long start = System.nanoTime();
+            var ignored = new byte[8 << 10];
+            for (int i = 0; i < 8 && in.read(ignored) != -1
+                    && since(start).toMillis() < 1000; i++) {
+                // at most 64 KiB
+            }
+        }
+    }
+
+    /** A request of a client, and what is known about it. */
+    private static final class Call {
+        final Request request;
+        final CompletableFuture<Response> future = new CompletableFuture<>();
+        boolean mayHaveRun;   // sent on a connection that has failed since
+
+        Call(Request request) {
+            this.request = request;
+        }
+
+        void fail(IOException cause) {
+            future.completeExceptionally(new UnansweredException(this, cause));
+        }
+    }
+
+    /** A connection of a client. One thread writes, another one reads. */
+    private static final class Link {
+        private static final int PIECE = 16 << 10;
+
+        final Socket socket = new Socket();
+        final InetSocketAddress server;
+        final InputStream in;
+        volatile boolean proven;   // has brought a response, and persists
+        volatile IOException failure;
+        private volatile Call writing;   // until its last piece
+        private volatile After after = After.PERSISTS;
+
+        Link(InetSocketAddress server, Options options) throws IOException {
+            this.server = server;
+            try {
+                socket.connect(server, millis(options.connectTimeout()));
+                socket.setTcpNoDelay(true);
+                in = new BufferedInputStream(socket.getInputStream());
+            } catch (IOException e) {
+                closeQuietly(socket);
+                throw e;
+            }
+        }
+
+        void write(Call call) {
+            var bytes = Messages.encode(call.request, server);
+            int last = (bytes.length - 1) / PIECE * PIECE;
+            writing = call;
+            try {
+                var out = socket.getOutputStream();
+                for (int at = 0; at < last; at += PIECE) {
+                    out.write(bytes, at, PIECE);
+                }
+                writing = null;
+                out.write(bytes, last, bytes.length - last);
+            } catch (IOException e) {
+                failed(e);   // there may still be responses to read
+            }
+        }
+
+        /** Waits for a byte of a response; false if the connection ends. */
+        boolean begins() throws IOException {
+            return Messages.begins(in);
+        }
+
+        /**
+         * Reads the response to this call. If the request is still being
+         * written, the connection ends: a request cannot be broken off, and the
+         * server may not read the rest of it.
+         */
+        Response readResponse(Call call) throws IOException {
+            var incoming = Messages.readResponse(in, call.request.method());
+            after = incoming.after() == After.PERSISTS && writing == call
+                    ? After.ENDS : incoming.after();
+            proven |= persists();
+            return incoming.message();
+        }
+
+        /** Whether another response may come. */
+        boolean persists() {
+            return after == After.PERSISTS;
+        }
+
+        /** Whether another request may be sent. */
+        boolean isUsable() {
+            return persists() && failure == null;
+        }
+
+        /** Whether the last response was sent with Connection: close. */
+        boolean closeAnnounced() {
+            return after == After.CLOSES;
+        }
+
+        /** Closes the connection. */
+        void fail(IOException cause) {
+            failed(cause);
+            closeQuietly(socket);
+        }
+
+        /** The first cause is the one that is told. */
+        private synchronized void failed(IOException cause) {
+            failure = failure == null ? cause : failure;
+        }
+    }
+
+    /** The messages of HTTP/1.1 (RFC 9112); no byte is read beyond them. */
+    static final class Messages {
+
+        private static final Pattern REQUEST_LINE =
+                Pattern.compile("(\\S+) ([!-~]+) HTTP/([0-9])\\.([0-9])");
+        private static final Pattern STATUS_LINE =
+                Pattern.compile("HTTP/1\\.([0-9]) ([1-9][0-9][0-9])( .*)?");
+        private static final Pattern HOST = Pattern.compile(
+                "([\\w.~%!$&'()*+;=-]*|\\[[0-9A-Fa-f:.]+])(:[0-9]*)?");
+
+        private Messages() {}
+
+        /** Waits for a byte, and leaves it; false at the end of the stream. */
+        static boolean begins(InputStream in) throws IOException {
+            in.mark(1);
+            boolean begins = in.read() != -1;
+            in.reset();
+            return begins;
+        }
+
+        /** @throws EOFException if the request is not whole */
+        static Incoming<Request> readRequest(InputStream in)
+                throws IOException {
+            var start = readLine(in, MAX_HEAD, 414);
+            if (start.isEmpty()) {
+                start = readLine(in, MAX_HEAD, 414);   // RFC 9112 section 2.2
+            }
+            var line = REQUEST_LINE.matcher(start);
+            check(line.matches() && TOKEN.matcher(line.group(1)).matches(),
+                    400, "invalid request line");
+            check(line.group(3).equals("1"), 505, "not HTTP/1");
+            check(!line.group(1).equals("CONNECT"), 501, "no CONNECT");
+            boolean isHttp10 = line.group(4).equals("0");
+            var headers = readFields(in, MAX_HEAD - start.length());
+            var hosts = values(headers, "Host");
+            check(hosts.size() <= 1 && (isHttp10 || hosts.size() == 1)
+                    && hosts.stream().allMatch(HOST.asMatchPredicate()), 400,
+                    "invalid Host");
+            check(values(headers, "Expect").isEmpty(), 417, "no Expect");
+            var lengths = values(headers, "Content-Length");
+            boolean isCoded = !values(headers, "Transfer-Encoding").isEmpty();
+            check(lengths.size() + (isCoded ? 1 : 0) <= 1, 400, "two lengths");
+            check(!isCoded || !isHttp10, 400, "Transfer-Encoding in HTTP/1.0");
+            var body = isCoded ? readCoded(in, headers)
+                    : readBody(in, lengths.isEmpty() ? "0" : lengths.get(0));
+            boolean closes = isHttp10
+                    || elements(headers, "Connection").contains("close");
+            return new Incoming<>(new Request(line.group(1), line.group(2),
+                    headers, body), closes ? After.CLOSES : After.PERSISTS);
+        }
+
+        /**
+         * Reads the final response; informational ones before it are skipped.
+         *
+         * @param method of the request
+         * @throws EOFException if it is not whole
+         */
+        static Incoming<Response> readResponse(InputStream in, String method)
+                throws IOException {
+            var start = readLine(in, MAX_HEAD, 400);
+            var line = STATUS_LINE.matcher(start);
+            check(line.matches() && !line.group(2).equals("101"), 400,
+                    "invalid status line");
+            int status = Integer.parseInt(line.group(2));
+            var headers = readFields(in, MAX_HEAD - start.length());
+            if (status < 200) {
+                return readResponse(in, method);
+            }
+            var lengths = Set.copyOf(values(headers, "Content-Length"));
+            boolean isCoded = !values(headers, "Transfer-Encoding").isEmpty();
+            boolean isEmpty = method.equals("HEAD") || status == 204
+                    || status == 304;
+            var body = isEmpty ? new byte[0]
+                    : isCoded ? readCoded(in, headers)
+                    : lengths.isEmpty() ? readToEnd(in)
+                    : readBody(in, String.join(",", lengths));
+            var told = elements(headers, "Connection");
+            boolean isBroken = isCoded != lengths.isEmpty() && !isEmpty;
+            boolean isOld = line.group(1).equals("0")
+                    && !told.contains("keep-alive");
+            return new Incoming<>(new Response(status, headers, body),
+                    told.contains("close") ? After.CLOSES
+                    : isBroken || isOld ? After.ENDS : After.PERSISTS);
+        }
+
+        static byte[] encode(Request request, InetSocketAddress server) {
+            var head = new StringBuilder("%s %s HTTP/1.1\r\nHost: %s:%d\r\n"
+                    .formatted(request.method(), request.target(),
+                    server.getHostString(), server.getPort()));
+            boolean hasBody = request.body().length > 0
+                    || request.method().matches("POST|PUT|PATCH");
+            return join(head, request.headers(), hasBody, request.body());
+        }
+
+        /** @param method of the request; the response to HEAD has no body */
+        static byte[] encode(Response response, String method, boolean close) {
+            int status = response.status();
+            var head = new StringBuilder("HTTP/1.1 " + status
+                    + (status == 200 ? " OK\r\n" : " \r\n")
+                    + (close ? "Connection: close\r\n" : ""));
+            var headers = response.headers().stream().filter(each ->
+                    !each.name().matches("(?i)connection|content-length|"
+                    + "transfer-encoding")).toList();
+            boolean hasBody = status != 204 && status != 304;
+            var bytes = join(head, headers, hasBody,
+                    hasBody ? response.body() : new byte[0]);
+            return !method.equals("HEAD") || !hasBody ? bytes : Arrays.copyOf(
+                    bytes, bytes.length - response.body().length);
+        }
+
+        private static byte[] join(StringBuilder head, List<Header> headers,
+                boolean hasBody, byte[] body) {
+            headers.forEach(each -> head.append(each.name()).append(": ")
+                    .append(each.value()).append("\r\n"));
+            head.append(hasBody ? "Content-Length: " + body.length + "\r\n\r\n"
+                    : "\r\n");
+            var latin1 = StandardCharsets.ISO_8859_1;   // keeps every byte
+            return head.append(new String(body, latin1)).toString()
+                    .getBytes(latin1);
+        }
+
+        private static byte[] readBody(InputStream in, String length)
+                throws IOException {
+            check(length.matches("[0-9]+"), 400, "invalid Content-Length");
+            check(length.matches("0*[0-9]{1,9}")
+                    && Integer.parseInt(length) <= MAX_BODY, 413, "too large");
+            var body = in.readNBytes(Integer.parseInt(length));
+            if (body.length < Integer.parseInt(length)) {
+                throw new EOFException("the body is not whole");
+            }
+            return body;
+        }
+
+        private static byte[] readToEnd(InputStream in) throws IOException {
+            var body = in.readNBytes(MAX_BODY + 1);
+            check(body.length <= MAX_BODY, 413, "too large");
+            return body;
+        }
+
+        /** The data of all chunks (RFC 9112 section 7.1), whole. */
+        private static byte[] readCoded(InputStream in, List<Header> headers)
+                throws IOException {
+            check(elements(headers, "Transfer-Encoding")
+                    .equals(List.of("chunked")), 501, "not just chunked");
+            var body = new ByteArrayOutputStream();
+            while (true) {
+                var size = readLine(in, MAX_HEAD, 400)
+                        .replaceFirst("[ \t]*(;.*)?$", "");
+                check(size.matches("0*[0-9A-Fa-f]{1,7}"), 400,
+                        "invalid chunk size");
+                int count = Integer.parseInt(size, 16);
+                check(body.size() + count <= MAX_BODY, 413, "too large");
+                if (count == 0) {
+                    readFields(in, MAX_HEAD);   // trailers are dropped
+                    return body.toByteArray();
+                }
+                body.write(readBody(in, "" + count));
+                check(readLine(in, 0, 400).isEmpty(), 400, "no CRLF");
+            }
+        }
+
+        private static List<Header> readFields(InputStream in, int most)
+                throws IOException {
+            var headers = new ArrayList<Header>();
+            for (int left = most; ; ) {
+                var line = readLine(in, left, 431);
+                if (line.isEmpty()) {
+                    return headers;
+                }
+                left = Math.max(0, left - line.length() - 2);
+                var field = line.split(":", 2);
+                try {
+                    headers.add(new Header(field[0], field[1]));
+                } catch (RuntimeException e) {
+                    throw new BadMessageException(400, "invalid field line");
+                }
+            }
+        }
+
+        /** A line without its CRLF; elsewhere CR and LF are not allowed. */
+        private static String readLine(InputStream in, int most, int tooLarge)
+                throws IOException {
+            var line = new StringBuilder();
+            for (int next = in.read(); next != '\r'; next = in.read()) {
+                if (next == -1) {
+                    throw new EOFException("the message is not whole");
+                }
+                check(next != '\n', 400, "LF without CR");
+                check(line.length() < most, tooLarge, "too large");
+                line.append((char) next);
+            }
+            check(in.read() == '\n', 400, "CR without LF");
+            return line.toString();
+        }
+
+        private static void check(boolean isGood, int status, String message)
+                throws BadMessageException {
+            if (!isGood) {
+                throw new BadMessageException(status, message);
+            }
+        }
+    }
+
+    /** The values of all fields of this name. */
+    private static List<String> values(List<Header> headers, String name) {
+        return headers.stream().filter(each -> each.name()
+                .equalsIgnoreCase(name)).map(Header::value).toList();
+    }
+
+    /** The elements of all lists of this name, in lower case. */
+    private static List<String> elements(List<Header> headers, String name) {
+        return values(headers, name).stream()
+                .flatMap(value -> Stream.of(value.split("[ \t]*,[ \t]*")))
+                .map(each -> each.toLowerCase(Locale.ROOT))
+                .filter(each -> !each.isEmpty()).toList();
+    }
+
+    private static byte[] utf8(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
+    }
+
+    private static void need(boolean holds, String name, Object value) {
+        if (!holds) {
+            throw new IllegalArgumentException(name + ": " + value);
+        }
+    }
+
+    private static void needSendable(Request request) {
+        need(!request.method().equals("CONNECT"), "method", "CONNECT");
+        need(request.headers().stream().noneMatch(each -> each.name().matches(
+                "(?i)host|connection|content-length|transfer-encoding|expect"
+                + "|upgrade")), "headers", request.headers());
+    }
+
+    private static long nanos(Duration time) {
+        return TimeUnit.NANOSECONDS.convert(time);   // at most 292 years
+    }
+
+    /** Rounded up, for the methods of sockets, where 0 is no limit, too. */
+    private static int millis(Duration time) {
+        return (int) Math.min(Math.ceilDiv(nanos(time), 1_000_000L),
+                Integer.MAX_VALUE);
+    }
+
+    private static Duration since(long start) {
+        return Duration.ofNanos(System.nanoTime() - start);
+    }
+
+    /** What the future brings; the IOException is that of the call. */
+    private static <T> T await(Future<T> future)
+            throws IOException, InterruptedException {
+        try {
+            return future.get();
+        } catch (ExecutionException e) {
+            throw e.getCause() instanceof IOException failure
+                    ? failure : new IOException(e.getCause());
+        }
+    }
+
+    private static IOException closed() {
+        return new IOException("closed");
+    }
+
+    private static BadMessageException notAskedFor() {
+        return new BadMessageException(400, "a response to no request");
+    }
+
+    private static SocketTimeoutException overdue(Client client) {
+        return new SocketTimeoutException("no response from %s within %d ms"
+                .formatted(client.server,
+                client.options.responseTimeout().toMillis()));
+    }
+
+    private static final String THREADS = "lab419-";
+
+    /** A virtual thread for each task. */
+    private static ExecutorService threads() {
+        return Executors.newThreadPerTaskExecutor(
+                Thread.ofVirtual().name(THREADS, 0).factory());
+    }
+
+    /** Interrupts the threads, and waits for them, but not for itself. */
+    private static void end(ExecutorService threads) {
+        threads.shutdownNow();
+        try {
+            if (Thread.currentThread().getName().startsWith(THREADS)) {
+                Thread.interrupted();   // it has interrupted itself
+            } else {
+                threads.awaitTermination(5, TimeUnit.SECONDS);
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private static void closeQuietly(Closeable socket) {
+        try {
+            socket.close();
+        } catch (IOException e) {
+            // The descriptor is released even if close() reports an error.
+        }
+    }
+
+    /** Passes bytes on in both directions, each of them 20 ms later. */
+    record Relay(ServerSocket listener, InetSocketAddress server,
+            Set<Socket> sockets) implements Runnable {
+        @Override
+        public void run() {
+            try {
+                while (true) {
+                    var one = listener.accept();
+                    var other = new Socket(server.getAddress(),
+                            server.getPort());
+                    sockets.addAll(List.of(one, other));
+                    Thread.startVirtualThread(() -> pass(one, other));
+                    Thread.startVirtualThread(() -> pass(other, one));
+                }
+            } catch (IOException e) {
+                // closed
+            }
+        }
+
+        private void pass(Socket from, Socket to) {
+            try (var timer = Executors.newSingleThreadScheduledExecutor()) {
+                to.setTcpNoDelay(true);
+                while (true) {
+                    var bytes = new byte[64 << 10];
+                    int count = from.getInputStream().read(bytes);
+                    if (count == -1) {
+                        throw new EOFException();
+                    }
+                    timer.schedule(() -> {
+                        to.getOutputStream().write(bytes, 0, count);
+                        return null;
+                    }, 20, TimeUnit.MILLISECONDS);
+                }
+            } catch (IOException e) {
+                closeQuietly(from);   // what is on its way still arrives
+            }
+            closeQuietly(to);
+        }
+    }
+
+    /** The demo, or what the arguments ask for. */
+    public static void main(String[] args) throws Exception {
+        var words = String.join(" ", args);
+        var any = new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
+        if (args.length == 0) {
+            Thread.setDefaultUncaughtExceptionHandler((_, failure) -> {
+                boolean isTodo = failure instanceof
+                        UnsupportedOperationException;
+                LockSupport.parkNanos(isTodo ? 0 : 1_000_000_000);
+                next(isTodo ? failure.getMessage() + "\n  "
+                        + failure.getStackTrace()[0]
+                        : "TODO step " + 2 + ": see why " + failure);
+            });
+            demo(any);
+        } else if (words.matches("serve (\\S+:)?\\d{1,5}")) {
+            var at = args[1].split(":(?=\\d+$)");
+            var host = at.length == 1 ? "127.0.0.1" : at[0];
+            var server = Server.start(new InetSocketAddress(host,
+                    Integer.parseInt(at[at.length - 1])), request ->
+                    Response.text(200, request.target() + "\n"),
+                    Options.defaults());
+            IO.println("listening on " + host + ":"
+                    + server.localAddress().getPort());
+            Thread.currentThread().join();
+        } else {
+            boolean help = words.matches("-h|(--)?help");
+            (help ? System.out : System.err).println((help ? ""
+                    : "not understood: " + words + "\n") + """
+                    lab-419                      the demo, step by step
+                    lab-419 serve [HOST:]PORT    responds until Ctrl-C""");
+            System.exit(help ? 0 : 2);
+        }
+    }
+
+    private static void demo(InetSocketAddress any) throws Exception {
+        IO.println("lab 419  HTTP pipelining");
+        var pages = new ConcurrentHashMap<String, Callable<String>>();
+        try (var server = Server.start(any, request -> Response.text(200,
+                pages.getOrDefault(request.target(), request::target).call()),
+                Options.defaults()); var listener = new ServerSocket()) {
+            try (var socket = new Socket(any.getAddress(),
+                    server.localAddress().getPort())) {
+                socket.getOutputStream().write(utf8(Stream.of(1, 2, 3)
+                        .map("GET /%d HTTP/1.1\r\nHost: h\r\n\r\n"::formatted)
+                        .collect(Collectors.joining())));
+                var in = new BufferedInputStream(socket.getInputStream());
+                var texts = new StringBuilder();
+                for (int i = 0; i < 3; i++) {
+                    texts.append(text(Messages.readResponse(in, "GET")
+                            .message())).append(' ');
+                }
+                show(1, "three requests in one segment", texts, "/1 /2 /3 ");
+            }
+            listener.bind(any);
+            var relay = new Relay(listener, server.localAddress(),
+                    ConcurrentHashMap.newKeySet());
+            Thread.startVirtualThread(relay);
+            var address = (InetSocketAddress) listener.getLocalSocketAddress();
+            try (var client = Client.create(address, Options.defaults()
+                    .withResponseTimeout(Duration.ofMillis(500)))) {
+                demo(client, pages, relay);
+            }
+        }
+        IO.println("\nall seven steps work");
+        System.exit(0);
+    }
+
+    private static void demo(Client client,
+            Map<String, Callable<String>> pages, Relay relay) throws Exception {
+        Callable<String> inFlight = () -> "with " + client.inFlight();
+        pages.put("/first", inFlight);
+        pages.put("/post", inFlight);
+        show(2, "six requests, at the first one", texts(client,
+                "/first", "/2", "/3", "/4", "/5", "/6").getFirst(), "with 6");
+        for (int depth : new int[] {1, 10, -5}) {
+            var ten = Collections.nCopies(10, Request.get("/"));
+            int most = Math.abs(depth);
+            var race = depth == 1 ? sequential(client.server, ten)
+                    : depth > 0 ? pipelined(client.server, ten, depth)
+                    : parallel(client.server, ten, most);
+            show(3, "10 requests, 20 ms each way", "%-19s %2d rounds, %3d ms"
+                    .formatted(race.how(), Math.ceilDiv(10, most),
+                    race.total().toMillis()), "rounds");
+        }
+        show(4, "GET GET POST GET, at the POST", texts(client, "/1", "/2",
+                "/post", "/4").get(2), "with 1");
+        var four = new CountDownLatch(4);
+        pages.put("/four", () -> {
+            four.countDown();
+            return "" + four.await(1, TimeUnit.SECONDS);
+        });
+        show(5, "four handlers at the same time", texts(client, "/four",
+                "/four", "/four", "/four"), "[true, true, true, true]");
+        var cut = new AtomicBoolean();
+        long before = client.stats().responses();
+        pages.put("/cut", () -> {
+            while (client.stats().responses() < before + 3) {
+                Thread.sleep(1);
+            }
+            if (cut.compareAndSet(false, true)) {
+                relay.sockets.forEach(Pipelining::closeQuietly);
+            }
+            return inFlight.call();
+        });
+        show(6, "cut after 3 of 7, the fourth again", texts(client, "/1", "/2",
+                "/3", "/cut", "/5", "/6", "/7").get(3), "with 1");
+        show(6, "requests that were sent again", client.stats().retried(), "4");
+        pages.put("/never", () -> {
+            Thread.sleep(Duration.ofDays(1));
+            return "";
+        });
+        show(7, "the first one is never answered",
+                texts(client, "/never", "/2", "/3"), "[timeout, /2, /3]");
+    }
+
+    /** Sends them all, and then waits for all responses. */
+    private static List<String> texts(Client client, String... targets)
+            throws InterruptedException {
+        var texts = new ArrayList<String>();
+        for (var future : Stream.of(targets).map(target -> client.send(
+                target.equals("/post") ? Request.post(target, "")
+                : Request.get(target)).orTimeout(6, TimeUnit.SECONDS))
+                .toList()) {
+            try {
+                texts.add(text(await(future)));
+            } catch (IOException e) {
+                texts.add(e.getCause() instanceof SocketTimeoutException
+                        ? "timeout" : "no response");
+            }
+        }
+        return texts;
+    }
+
+    private static String text(Response response) {
+        return new String(response.body(), StandardCharsets.UTF_8);
+    }
+
+    private static final List<String> STEPS = List.of("Respond in order",
+            "Pipeline requests on one connection",
+            "Compare sequential, pipelined and parallel",
+            "Hold back non-idempotent requests",
+            "Run safe requests concurrently", "Recover a broken pipeline",
+            "Time out the response at the head");
+
+    private static void show(int step, String what, Object seen,
+            String wanted) {
+        IO.println("  %d  %-36s %s".formatted(step, what, seen));
+        if (!String.valueOf(seen).contains(wanted)) {
+            next("TODO step " + step + ": search Pipelining.java for it");
+        }
+    }
+
+    private static synchronized void next(String todo) {
+        var env = System.getenv();
+        boolean isHere = env.containsKey("WORKBOOK_JBANG")
+                || Files.exists(Path.of("jbang-catalog.json"));
+        var file = isHere ? env.getOrDefault("WORKBOOK_FILE", "")
+                : "PATH/TO/Pipelining.java";
+        var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
+        int step = todo.charAt("TODO step ".length()) - '0';
+        IO.println("\nnext: step " + step + ", " + STEPS.get(step - 1)
+                + "\n  " + todo
+                + (isHere ? "" : "\n  in a clone of the workbook:")
+                + ("\n  check  " + jbang + " test-419 " + file).stripTrailing()
+                + "\n  hint   " + jbang + " hint 419 " + step);
+        System.exit(0);
+    }
+}
