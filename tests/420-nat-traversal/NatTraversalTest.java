@@ -967,6 +967,18 @@ class NatTraversalTest {
             Check.equal(nominations.getFirst().millis + 10L, script.millis(),
                     "when punch() returned", "the pair is selected when the"
                     + " nomination is answered, not before");
+            var both = new Script(sent -> List.of());
+            both.answers = sent -> List.of(both.arrival(sent.to.equals(THEIRS)
+                    ? 10 : 20, sent.to, Stun.find(sent.data, 0x25).isPresent()
+                    ? new byte[0] : Stun.signed(Stun.success(sent.data, SERVER),
+                    peer.peerKey())));
+            NatTraversal.punch(new NatTraversal.Peer(both, "secret", true),
+                    List.of(OTHER, THEIRS), Duration.ofMillis(200));
+            Check.equal(Set.of(THEIRS), both.sent.stream().filter(s ->
+                    Stun.find(s.data, 0x25).isPresent()).map(Script.Sent::to)
+                    .collect(Collectors.toSet()), "the addresses nominated when"
+                    + " both answer, " + THEIRS + " first",
+                    "nominate one address, the first");
         }
 
         @Test
@@ -1055,13 +1067,21 @@ class NatTraversalTest {
                         Stun.message(REQUEST, ID, Stun.attribute(0x25,
                                 new byte[0])), peer.peerKey())));
             }
+            script.arrivals.add(script.arrival(390, OTHER, Stun.signed(
+                    Stun.message(REQUEST, ID), peer.peerKey())));
             Check.equal(Optional.of(OTHER), NatTraversal.punch(peer,
                     List.of(THEIRS), Duration.ofSeconds(5)), "the result of"
                     + " the side that is not the initiator, when " + OTHER
                     + " nominates", "select the address that the nomination"
                     + " came from");
-            Check.equal(3L, script.sent.stream().filter(s -> Stun.u16(s.data, 0)
-                    == SUCCESS).count(), "answers to a nomination that comes"
+            long end = script.millis();
+            Check.that(end >= 400 && end <= 420, "the result four intervals"
+                    + " after the last nomination at 210 ms, got it at " + end
+                    + " ms", "only a nomination begins the quietIntervals"
+                    + " anew; another check does not");
+            Check.equal(4L, script.sent.stream().filter(s -> Stun.u16(s.data, 0)
+                    == SUCCESS).count(), "answers to a check and a nomination"
+                    + " that comes"
                     + " three times, because the answers were lost", "begin the"
                     + " quietIntervals at 0 with each nomination");
             var mine = new Script(sent -> List.of());
@@ -1186,7 +1206,8 @@ class NatTraversalTest {
             var thrown = Check.fails(NatTraversal.StunException.class, () ->
                     relay.allocate("guess"), "allocate() with a wrong password",
                     "a 401 after credentials is an error; like every"
-                    + " 401 and 438, it is believed though it has no signature");
+                    + " 401 and 438, it is believed though it has no"
+                    + " signature");
             Check.equal("401 [Allocate 401, Allocate 401]", thrown.code() + " "
                     + relay.log, "the exception's code, and the requests",
                     "answer a 401 only before there is a challenge");

@@ -9,7 +9,7 @@ turnserver -n -c /dev/null --no-tls --no-dtls --no-cli -p "$1" \
     -u lab:secret -r lab.test --allow-loopback-peers --min-port 40000 \
     --max-port 49999 --pidfile "$dir/pid" --db "$dir/db" --log-file stdout \
     --simple-log >"$dir/log" 2>&1 &
-until turnutils_stunclient -p "$2" 127.0.0.2 2>&1 | grep -q reflexive; do
+until timeout 1 turnutils_stunclient -p "$1" 127.0.0.1 | grep -q reflexive; do
     sleep 0.1
 done
 echo "coturn is listening"
