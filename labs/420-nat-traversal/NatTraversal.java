@@ -724,13 +724,16 @@ public final class NatTraversal {
         /** Sends one datagram, which may be lost. */
         void send(InetSocketAddress to, byte[] data) throws IOException;
 
-        /** The next datagram, or empty when the wait is over. */
+        /** The next datagram; empty if none comes within this time. */
         Optional<Packet> receive(Duration wait) throws IOException;
 
         /** As System.nanoTime, but a simulation has a time of its own. */
         long nanoTime();
 
-        /** A real socket; another thread may close it. */
+        /**
+         * A real socket, which waits for 1 ms at least; another thread may
+         * close it.
+         */
         static Datagrams udp(InetSocketAddress bind) throws IOException {
             return new Udp(new DatagramSocket(bind));
         }
