@@ -1,0 +1,1191 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//JAVA 25+
+//DESCRIPTION Lab 420: STUN, UDP hole punching and TURN, from datagrams up
+
+import module java.base;
+
+/**
+ * Finds out how two programs behind NATs can exchange datagrams: STUN tells
+ * each the address that the outside sees, hole punching tries the pair, and
+ * TURN relays where no pair of addresses works.
+ *
+ * <p>The one idea: an address is as one server sees one socket. Whether two
+ * peers meet depends on how both NATs map and on how both filter.
+ *
+ * <p>Sources: STUN is RFC 8489, TURN is RFC 8656, discovery of a NAT's
+ * behaviour is RFC 5780, the terms for NATs are RFC 4787's, and the checks
+ * follow RFC 8445. Unless its javadoc says otherwise, an object of this file
+ * is used by one thread at a time.
+ */
+public final class NatTraversal {
+
+    private NatTraversal() {}
+
+    /** A STUN message (RFC 8489 section 5). Immutable, thread-safe. */
+    public static final class Message {
+        private final byte[] raw;
+        private final List<Attribute> attributes;
+
+        private Message(byte[] raw, List<Attribute> attributes) {
+            this.raw = raw;
+            this.attributes = List.copyOf(attributes);
+        }
+
+        /** Reads one datagram, which may hold anything. */
+        public static Message decode(byte[] datagram) throws StunException {
+            throw new UnsupportedOperationException(
+                    "TODO step 1: require() a header of 20 bytes that begins with two zero bits, a length that is a multiple of 4 and right, and the cookie; then find each attribute, and skip its padding");
+        }
+
+        /** A message without attributes; the id has twelve bytes. */
+        public static Message of(MessageClass messageClass, int method,
+                byte[] transactionId) {
+            throw new UnsupportedOperationException(
+                    "TODO step 1: a header: the type, whose bits 8 and 4 are the class (RFC 8489, figure 3), length 0, cookie and id");
+        }
+
+        /** What is to be done with it. */
+        public MessageClass messageClass() {
+            return MessageClass.values()[(raw[0] & 1) << 1 | raw[1] >> 4 & 1];
+        }
+
+        /** What it is about, {@link #BINDING} and so on: 0 to 0xfff. */
+        public int method() {
+            throw new UnsupportedOperationException(
+                    "TODO step 1: the other twelve bits of the type");
+        }
+
+        /** The same message with one more attribute at its end. */
+        public Message with(int type, byte[] value) {
+            throw new UnsupportedOperationException(
+                    "TODO step 1: append type, length without padding, value, and zero bytes up to a multiple of 4; the header counts all of them");
+        }
+
+        /**
+         * Hides or shows an address: the same operation does both.
+         *
+         * @param value a zero byte, the family, the port in two bytes, and 4
+         *              or 16 bytes of address
+         */
+        static byte[] xor(byte[] value, byte[] transactionId) {
+            throw new UnsupportedOperationException(
+                    "TODO step 1: XOR the port with the first half of the cookie, the address with cookie and id");
+        }
+
+        /** A request with a random id. */
+        public static Message request(int method) {
+            return of(MessageClass.REQUEST, method, randomId());
+        }
+
+        /** The success response to this request. */
+        public Message success() {
+            return of(MessageClass.SUCCESS, method(), transactionId());
+        }
+
+        /** The error response to this request, with a code of 300 to 699. */
+        public Message error(int code) {
+            return of(MessageClass.ERROR, method(), transactionId())
+                    .with(ERROR_CODE, new byte[] {0, 0, (byte) (code / 100),
+                        (byte) (code % 100)});
+        }
+
+        /** With text in UTF-8. */
+        public Message with(int type, String text) {
+            return with(type, text.getBytes(StandardCharsets.UTF_8));
+        }
+
+        /** With an address; its type says whether it is XORed. */
+        public Message with(int type, InetSocketAddress address) {
+            var bytes = address.getAddress().getAddress();
+            var plain = ByteBuffer.allocate(4 + bytes.length)
+                    .putShort((short) (bytes.length == 4 ? 1 : 2))
+                    .putShort((short) address.getPort()).put(bytes).array();
+            return with(type, XORED.contains(type)
+                    ? xor(plain, transactionId()) : plain);
+        }
+
+        /** With a MESSAGE-INTEGRITY over all that is there. */
+        public Message signed(byte[] key) {
+            return with(MESSAGE_INTEGRITY, hmac(raw, key));
+        }
+
+        /** With a FINGERPRINT, after which nothing may follow. */
+        public Message fingerprinted() {
+            return with(FINGERPRINT, crc(raw));
+        }
+
+        /** Twelve bytes; a response repeats those of its request. */
+        public byte[] transactionId() {
+            return Arrays.copyOfRange(raw, 8, HEADER);
+        }
+
+        /** Whether this may be the response to that request. */
+        boolean hasIdOf(Message request) {
+            return Arrays.equals(transactionId(), request.transactionId());
+        }
+
+        /** The message as it came, or is to be sent. */
+        public byte[] raw() {
+            return raw.clone();
+        }
+
+        /** All attributes, in their order. */
+        public List<Attribute> attributes() {
+            return attributes;
+        }
+
+        /** The value of the first such attribute that counts. */
+        public Optional<byte[]> find(int type) {
+            return counted(this).stream().filter(a -> a.type() == type)
+                    .map(a -> Arrays.copyOfRange(raw, a.start(), a.end()))
+                    .findFirst();
+        }
+
+        /** The address in an attribute, unless it is malformed. */
+        public Optional<InetSocketAddress> address(int type) {
+            return find(type).filter(v -> v.length == 8 && v[1] == 1
+                    || v.length == 20 && v[1] == 2)
+                    .map(v -> XORED.contains(type)
+                            ? xor(v, transactionId()) : v)
+                    .map(v -> new InetSocketAddress(
+                            ip(Arrays.copyOfRange(v, 4, v.length)), u16(v, 2)));
+        }
+
+        /** The code of an error response, such as 401; else 0. */
+        public int errorCode() {
+            return find(ERROR_CODE).filter(v -> v.length >= 4)
+                    .map(v -> (v[2] & 7) * 100 + v[3]).orElse(0);
+        }
+
+        /** Types that must be understood (below 0x8000) but are not. */
+        List<Integer> unknown(Set<Integer> known) {
+            return counted(this).stream().map(Attribute::type)
+                    .filter(t -> t < 0x8000 && !known.contains(t)).toList();
+        }
+
+        private static void require(boolean holds, String what)
+                throws StunException {
+            if (!holds) {
+                throw new StunException(0, "no STUN message: bad " + what);
+            }
+        }
+    }
+
+    /** Sends requests and waits for their responses. */
+    public static final class StunClient {
+        private final Datagrams socket;
+        private final Retransmission retransmission;
+        private final Deque<Packet> others = new ArrayDeque<>();
+
+        /** The socket stays the caller's, who also closes it. */
+        public StunClient(Datagrams socket, Retransmission retransmission) {
+            this.socket = socket;
+            this.retransmission = retransmission;
+        }
+
+        /**
+         * Sends the request until its response comes from the server. Other
+         * packets that arrive meanwhile are left for {@link #receive}.
+         *
+         * @return a success or an error response
+         * @throws SocketTimeoutException if there is no response in time
+         */
+        public Message transact(InetSocketAddress server, Message request)
+                throws IOException {
+            return transact(server, request, (from, _) -> from.equals(server));
+        }
+
+        /** The same, but the caller says which responses count. */
+        Message transact(InetSocketAddress server, Message request,
+                BiPredicate<InetSocketAddress, Message> counts)
+                throws IOException {
+            throw new UnsupportedOperationException(
+                    "TODO step 2: send the same request at each of sendTimes(), counted from the first; wait in between for a success or an error that hasIdOf() the request and counts, until giveUp(); keep() every other packet");
+        }
+
+        /** Where the server sees this socket: use the same socket then. */
+        public InetSocketAddress mappedAddress(InetSocketAddress server)
+                throws IOException {
+            throw new UnsupportedOperationException(
+                    "TODO step 2: transact() a Binding request; a response that is no success, lacks XOR-MAPPED-ADDRESS, or has unknown() attributes beside KNOWN, is refused()");
+        }
+
+        /** At most 256 packets wait here; further ones are dropped. */
+        private void keep(Packet packet) {
+            if (others.size() < 256) {
+                others.add(packet);
+            }
+        }
+
+        /** What else has arrived, or arrives now. */
+        public Optional<Packet> receive(Duration wait) throws IOException {
+            return others.isEmpty() ? socket.receive(wait)
+                    : Optional.of(others.remove());
+        }
+    }
+
+    /**
+     * What a STUN server answers, if anything (RFC 8489 section 6.3).
+     *
+     * @param known the attributes below 0x8000 that the server understands
+     */
+    static Optional<Message> respond(Packet packet, Set<Integer> known) {
+        throw new UnsupportedOperationException(
+                "TODO step 2: answer Binding requests alone: success() with XOR-MAPPED-ADDRESS, or error() 420 with UNKNOWN-ATTRIBUTES, two bytes for each of unknown()");
+    }
+
+    /**
+     * Whether two peers behind such NATs can exchange datagrams without a
+     * relay, if both send at once, learn each other's source addresses, and
+     * do not guess ports.
+     */
+    public static boolean predict(NatBehavior a, NatBehavior b) {
+        throw new UnsupportedOperationException(
+                "TODO step 3: true for 42 of the 81 ordered pairs: reason about the source address that each filter sees");
+    }
+
+    /** The attributes that a receiver may believe (RFC 8489, 14.5). */
+    private static List<Attribute> counted(Message message) {
+        // TODO step 4: of those behind the first MESSAGE-INTEGRITY, only FINGERPRINT counts
+        return message.attributes();
+    }
+
+    /** The value of MESSAGE-INTEGRITY behind a message so far. */
+    static byte[] hmac(byte[] before, byte[] key) {
+        throw new UnsupportedOperationException(
+                "TODO step 4: HmacSHA1 of the bytes, in whose header the length already counts the 24 bytes of this attribute");
+    }
+
+    /** The value of FINGERPRINT behind a message so far. */
+    static byte[] crc(byte[] before) {
+        throw new UnsupportedOperationException(
+                "TODO step 4: CRC32 XOR 0x5354554e, with a length that counts the 8 bytes of this attribute");
+    }
+
+    /** Whether the message was signed with this key, and is unchanged. */
+    public static boolean integrityOk(Message message, byte[] key) {
+        throw new UnsupportedOperationException(
+                "TODO step 4: compare MESSAGE-INTEGRITY, in constant time, with hmac() of the received bytes before it");
+    }
+
+    /** Whether the last attribute is a FINGERPRINT, and the right one. */
+    public static boolean fingerprintOk(Message message) {
+        throw new UnsupportedOperationException(
+                "TODO step 4: the first FINGERPRINT must be the last attribute, and equal crc() of the bytes before it");
+    }
+
+    /**
+     * Tries to open a way to a peer that does the same at the same time.
+     *
+     * @param theirs the addresses that the peer has told; more are learnt
+     * @param budget how long to try
+     * @return the peer's address as this socket must use it; empty if nothing
+     *         has worked. If the last responses are lost, only one side may
+     *         have a result.
+     */
+    public static Optional<InetSocketAddress> punch(Peer mine,
+            List<InetSocketAddress> theirs, Duration budget)
+            throws IOException {
+        var punch = new Punch(mine, theirs);
+        long end = mine.socket().nanoTime() + budget.toNanos();
+        var result = punch.advance(Duration.ZERO);
+        while (result.isEmpty() && mine.socket().nanoTime() < end) {
+            result = punch.advance(Duration.ofNanos(CHECK_INTERVAL / 5));
+        }
+        return result;
+    }
+
+    /**
+     * One attempt to reach a peer. Each side sends checks to each address, and
+     * one succeeds when its response comes from the address it was sent to
+     * (RFC 8445 section 7.2.5.2.1). The first one of the initiator to succeed
+     * is the pair that both will use.
+     */
+    public static final class Punch {
+        private final Peer mine;
+        /** The check for each address, sent again and again. */
+        private final Map<InetSocketAddress, Message> checks =
+                new LinkedHashMap<>();
+        private InetSocketAddress nominated;
+        private InetSocketAddress selected;
+        private int quietIntervals;   // since the peer nominated last
+        private long next;
+
+        /** Sends nothing yet. */
+        public Punch(Peer mine, List<InetSocketAddress> theirs) {
+            this.mine = mine;
+            theirs.forEach(this::learn);
+            next = mine.socket().nanoTime();
+        }
+
+        /**
+         * Sends checks every 50 ms, and takes what arrives until then or
+         * within this time. The result comes later on the other side than on
+         * the initiator's, who may ask again if the last response was lost.
+         */
+        public Optional<InetSocketAddress> advance(Duration wait)
+                throws IOException {
+            if (mine.socket().nanoTime() >= next) {
+                next += CHECK_INTERVAL;
+                sendChecks();
+            }
+            for (var packet = mine.socket().receive(wait); packet.isPresent();
+                    packet = mine.socket().receive(Duration.ZERO)) {
+                onPacket(packet.get());
+            }
+            return Optional.ofNullable(selected)
+                    .filter(_ -> mine.initiator() || quietIntervals > 3);
+        }
+
+        /** At most 16 addresses: each costs traffic. */
+        private void learn(InetSocketAddress address) {
+            if (checks.size() < 16) {
+                checks.putIfAbsent(address, sign(Message.request(BINDING)));
+            }
+        }
+
+        private Message sign(Message message) {
+            return message.signed(mine.key()).fingerprinted();
+        }
+
+        private void sendChecks() throws IOException {
+            quietIntervals++;
+            for (var check : checks.entrySet()) {
+                if (selected == null) {
+                    mine.socket().send(check.getKey(), check.getValue().raw());
+                }
+            }
+        }
+
+        private void onPacket(Packet packet) throws IOException {
+            throw new UnsupportedOperationException(
+                    "TODO step 5: ignore all but Binding messages signed with mine.peerKey(): onCheck() takes requests; onSuccess() takes a success that has the id of the check for the address it came from");
+        }
+
+        private void onCheck(InetSocketAddress from, Message request)
+                throws IOException {
+            throw new UnsupportedOperationException(
+                    "TODO step 5: send a success with XOR-MAPPED-ADDRESS and sign() it; learn() the address; unless this is the initiator, USE-CANDIDATE selects it, and the quietIntervals begin at 0");
+        }
+
+        private void onSuccess(InetSocketAddress from) throws IOException {
+            throw new UnsupportedOperationException(
+                    "TODO step 5: the initiator nominates the first address: it sends a new check with USE-CANDIDATE, which replaces the old one in checks; a success for that one selects the address");
+        }
+    }
+
+    /**
+     * An allocation on a TURN server, used like a socket whose address is the
+     * relay's. It has no thread: {@link #send} and {@link #receive} renew
+     * what is due, and who calls neither for long loses the allocation.
+     */
+    public static final class TurnClient implements Datagrams {
+        private final StunClient client;
+        private final InetSocketAddress server;
+        private final String user;
+        private final String password;
+        private final Map<InetAddress, Long> permitted = new HashMap<>();
+        private Message challenge;            // the last 401 or 438, or null
+        private Message allocation;           // the response to Allocate
+        private long lifetime;                // in ns, from
+        private long renewed;
+        private boolean closed;
+
+        private TurnClient(StunClient client, InetSocketAddress server,
+                String user, String password) {
+            this.client = client;
+            this.server = server;
+            this.user = user;
+            this.password = password;
+        }
+
+        /** Asks the server for a relayed address (RFC 8656 section 7). */
+        public static TurnClient allocate(StunClient client,
+                InetSocketAddress server, String user, String password)
+                throws IOException {
+            var turn = new TurnClient(client, server, user, password);
+            turn.allocation = turn.request(ALLOCATE, m ->
+                    m.with(REQUESTED_TRANSPORT, new byte[] {17, 0, 0, 0}));
+            turn.renewed(turn.allocation);
+            return turn;
+        }
+
+        /** Transacts the request, and answers challenges. */
+        private Message request(int method, UnaryOperator<Message> attributes)
+                throws IOException {
+            throw new UnsupportedOperationException(
+                    "TODO step 6: transact() a new request, after sign(); a 401 before there is a challenge, and up to three 438 in a row, are the new challenge(); any other error ends it");
+        }
+
+        /** The response, if it is to be answered and can be. */
+        private static Message challenge(Message response, boolean again)
+                throws StunException {
+            if (!again || response.find(REALM).isEmpty()
+                    || response.find(NONCE).isEmpty()) {
+                throw refused(response);
+            }
+            return response;
+        }
+
+        /** The request with credentials, once the server asked for them. */
+        private Message sign(Message request) {
+            throw new UnsupportedOperationException(
+                    "TODO step 6: if there is a challenge, add USERNAME, and REALM and NONCE of the challenge; sign with key()");
+        }
+
+        /** Whether a response may be acted upon (RFC 8489, 9.2.5). */
+        private boolean isBelieved(Message response) {
+            throw new UnsupportedOperationException(
+                    "TODO step 6: before any challenge, all; then those with the right integrity, and a 401 or 438 without any");
+        }
+
+        /** The key of a long-term credential (RFC 8489 section 9.2.2). */
+        private byte[] key() {
+            return md5(user + ":" + new String(challenge.find(REALM).get(),
+                    StandardCharsets.UTF_8) + ":" + password);
+        }
+
+        /** Asks again for what will end soon; precedes each use. */
+        private void renew() throws IOException {
+            // TODO step 6: refresh() an allocation that isDue(); permit() again what was permitted 240 s ago
+        }
+
+        /** A minute before the end, or after half of a short lifetime. */
+        private boolean isDue() {
+            return nanoTime() - renewed
+                    >= Math.max(lifetime - 60 * SECOND, lifetime / 2);
+        }
+
+        private void requireOpen() throws IOException {
+            if (closed) {
+                throw new IOException("closed");
+            }
+        }
+
+        private void refresh() throws IOException {
+            renewed(request(REFRESH, m -> m));
+        }
+
+        private void renewed(Message response) throws IOException {
+            lifetime = response.find(LIFETIME).filter(v -> v.length == 4)
+                    .map(v -> ByteBuffer.wrap(v).getInt() * SECOND)
+                    .orElseThrow(() -> refused(response));
+            renewed = nanoTime();
+        }
+
+        /** The relay's address, which peers send to. */
+        @Override
+        public InetSocketAddress localAddress() throws IOException {
+            return allocation.address(XOR_RELAYED_ADDRESS)
+                    .orElseThrow(() -> refused(allocation));
+        }
+
+        @Override
+        public long nanoTime() {
+            return client.socket.nanoTime();
+        }
+
+        /** Lets packets from this address, whatever the port, come in. */
+        public void permit(InetAddress peer) throws IOException {
+            request(CREATE_PERMISSION, m -> m.with(XOR_PEER_ADDRESS,
+                    new InetSocketAddress(peer, 0)));
+            permitted.put(peer, nanoTime());
+        }
+
+        @Override
+        public void send(InetSocketAddress to, byte[] data)
+                throws IOException {
+            requireOpen();
+            renew();
+            client.socket.send(server, Message.of(MessageClass.INDICATION, SEND,
+                    randomId()).with(XOR_PEER_ADDRESS, to).with(DATA, data)
+                    .raw());
+        }
+
+        /** What a peer sent to the relay, with the peer's address. */
+        @Override
+        public Optional<Packet> receive(Duration wait) throws IOException {
+            long deadline = nanoTime() + wait.toNanos();
+            while (true) {
+                requireOpen();
+                renew();
+                long left = Math.max(0, deadline - nanoTime());
+                var packet = client.receive(
+                        Duration.ofNanos(Math.min(left, SECOND)));
+                var data = packet.filter(p -> p.from().equals(server))
+                        .flatMap(NatTraversal::tryDecode)
+                        .filter(m -> m.method() == DATA_INDICATION)
+                        .flatMap(m -> m.address(XOR_PEER_ADDRESS).flatMap(
+                                from -> m.find(DATA).map(
+                                        bytes -> new Packet(from, bytes))));
+                if (data.isPresent() || left == 0 && packet.isEmpty()) {
+                    return data;
+                }
+            }
+        }
+
+        /**
+         * Gives the allocation back: one Refresh with lifetime 0, whose
+         * response nobody awaits. The socket stays open.
+         */
+        @Override
+        public void close() throws IOException {
+            closed = true;
+            client.socket.send(server, sign(Message.request(REFRESH)
+                    .with(LIFETIME, new byte[4])).raw());
+        }
+    }
+
+    /**
+     * Finds out how the NAT maps and filters (RFC 5780 sections 4.3 and 4.4),
+     * as far as these probes can tell.
+     *
+     * @param sockets called twice: filtering needs a socket that has never
+     *                sent to the server's other address
+     * @param server  one with two addresses and ports: {@link #serveStun}
+     */
+    public static Discovery discover(Supplier<Datagrams> sockets,
+            InetSocketAddress server, Retransmission retransmission)
+            throws IOException {
+        throw new UnsupportedOperationException(
+                "TODO step 7: compare the mapped address at the server, at its other address with the same port, and at its other address and port; then ask answers() with a new socket; close both");
+    }
+
+    /**
+     * Whether the server's answer from another place arrives.
+     *
+     * @param change 2: from its other port; 6: from its other address as well
+     */
+    private static boolean answers(StunClient client, InetSocketAddress server,
+            int change, InetSocketAddress expected) throws IOException {
+        throw new UnsupportedOperationException(
+                "TODO step 7: transact() a request with CHANGE-REQUEST, a number of 32 bits; only a success from the expected address counts, and silence is false");
+    }
+
+    // ---- given from here on ----
+
+    public static final int BINDING = 1, ALLOCATE = 3, REFRESH = 4, SEND = 6,
+            DATA_INDICATION = 7, CREATE_PERMISSION = 8;
+    public static final int CHANGE_REQUEST = 0x03, USERNAME = 0x06,
+            MESSAGE_INTEGRITY = 0x08, ERROR_CODE = 0x09,
+            UNKNOWN_ATTRIBUTES = 0x0a, LIFETIME = 0x0d,
+            XOR_PEER_ADDRESS = 0x12, DATA = 0x13, REALM = 0x14, NONCE = 0x15,
+            XOR_RELAYED_ADDRESS = 0x16, REQUESTED_TRANSPORT = 0x19,
+            XOR_MAPPED_ADDRESS = 0x20, USE_CANDIDATE = 0x25,
+            FINGERPRINT = 0x8028, OTHER_ADDRESS = 0x802c;
+    private static final int HEADER = 20;
+    private static final int MAGIC_COOKIE = 0x2112a442;
+    private static final long SECOND = 1_000_000_000;
+    private static final long CHECK_INTERVAL = SECOND / 20;
+    private static final Set<Integer> XORED = Set.of(
+            XOR_PEER_ADDRESS, XOR_RELAYED_ADDRESS, XOR_MAPPED_ADDRESS);
+    /** What a client understands in the response to a Binding request. */
+    private static final Set<Integer> KNOWN = Set.of(0x01,
+            MESSAGE_INTEGRITY, ERROR_CODE, XOR_MAPPED_ADDRESS);
+    private static final SecureRandom RANDOM = new SecureRandom();
+
+    private static int u16(byte[] bytes, int at) {
+        return (bytes[at] & 0xff) << 8 | bytes[at + 1] & 0xff;
+    }
+
+    private static int padded(int length) {
+        return length + 3 & ~3;
+    }
+
+    private static byte[] randomId() {
+        var id = new byte[12];
+        RANDOM.nextBytes(id);
+        return id;
+    }
+
+    private static byte[] md5(String text) {
+        try {
+            return MessageDigest.getInstance("MD5")
+                    .digest(text.getBytes(StandardCharsets.UTF_8));
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);   // every JDK has it
+        }
+    }
+
+    private static InetAddress ip(byte[] address) {
+        try {
+            return InetAddress.getByAddress(address);
+        } catch (UnknownHostException e) {
+            throw new IllegalArgumentException(e);   // for another length
+        }
+    }
+
+    private static Optional<Message> tryDecode(Packet packet) {
+        try {
+            return Optional.of(Message.decode(packet.data()));
+        } catch (StunException e) {
+            return Optional.empty();
+        }
+    }
+
+    private static StunException refused(Message response) {
+        return new StunException(response.errorCode(),
+                "bad response, error code " + response.errorCode());
+    }
+
+    /** In the order of their two bits (RFC 8489 section 5). */
+    public enum MessageClass { REQUEST, INDICATION, SUCCESS, ERROR }
+
+    /** An attribute's type, and which bytes of the message are its value. */
+    public record Attribute(int type, int start, int end) {}
+
+    /** A datagram that arrived; the data belong to whoever has the packet. */
+    public record Packet(InetSocketAddress from, byte[] data) {}
+
+    /** How a NAT maps or filters (RFC 4787 sections 4.1 and 5). */
+    public enum Behavior {
+        ENDPOINT_INDEPENDENT, ADDRESS_DEPENDENT, ADDRESS_AND_PORT_DEPENDENT
+    }
+
+    /** The two behaviours of one NAT. */
+    public record NatBehavior(Behavior mapping, Behavior filtering) {}
+
+    /** What {@link #discover} found; without a NAT, local equals mapped. */
+    public record Discovery(InetSocketAddress local, InetSocketAddress mapped,
+            NatBehavior behavior) {}
+
+    /**
+     * One side of a connection to be made.
+     *
+     * @param secret    known to both sides alone, not empty
+     * @param initiator true on one side: it decides which pair is used
+     */
+    public record Peer(Datagrams socket, String secret, boolean initiator) {
+
+        /** What this side signs with: own messages, sent back, fail. */
+        byte[] key() {
+            return md5(secret + initiator);
+        }
+
+        /** What the other side signs with. */
+        byte[] peerKey() {
+            return md5(secret + !initiator);
+        }
+    }
+
+    /**
+     * When a request is sent (RFC 8489 section 6.2.1).
+     *
+     * @param rto from the first sending to the second; then it doubles
+     * @param rc  how often it is sent at most, 1 to 16
+     * @param rm  after the last sending, so many rto pass before giving up
+     */
+    public record Retransmission(Duration rto, int rc, int rm) {
+        public Retransmission {
+            if (!rto.isPositive() || rc < 1 || rc > 16 || rm < 1) {
+                throw new IllegalArgumentException(rto + " " + rc + " " + rm);
+            }
+        }
+
+        /** 500 ms, 7 times, given up after 39.5 s. */
+        public static Retransmission standard() {
+            return new Retransmission(Duration.ofMillis(500), 7, 16);
+        }
+
+        /** Counted from the first one, which is zero. */
+        public List<Duration> sendTimes() {
+            return IntStream.range(0, rc)
+                    .mapToObj(i -> rto.multipliedBy((1 << i) - 1)).toList();
+        }
+
+        /** Counted from the first sending as well. */
+        public Duration giveUp() {
+            return sendTimes().getLast().plus(rto.multipliedBy(rm));
+        }
+    }
+
+    /** Bytes that are no STUN message, or a response that does not help. */
+    public static final class StunException extends IOException {
+        private static final long serialVersionUID = 1;
+        private final int code;
+
+        StunException(int code, String what) {
+            super(what);
+            this.code = code;
+        }
+
+        /** The code of an error response, such as 401; else 0. */
+        public int code() {
+            return code;
+        }
+    }
+
+    /** A UDP socket, real or not, and its clock. */
+    public interface Datagrams extends Closeable {
+
+        /** Where it is bound. */
+        InetSocketAddress localAddress() throws IOException;
+
+        /** Sends one datagram, which may be lost. */
+        void send(InetSocketAddress to, byte[] data) throws IOException;
+
+        /** The next datagram; empty if none comes within this time. */
+        Optional<Packet> receive(Duration wait) throws IOException;
+
+        /** As System.nanoTime, but a simulation has a time of its own. */
+        long nanoTime();
+
+        /**
+         * A real socket, which waits for 1 ms at least; another thread may
+         * close it.
+         */
+        static Datagrams udp(InetSocketAddress bind) throws IOException {
+            return new Udp(new DatagramSocket(bind));
+        }
+    }
+
+    private record Udp(DatagramSocket socket) implements Datagrams {
+
+        @Override
+        public InetSocketAddress localAddress() {
+            return (InetSocketAddress) socket.getLocalSocketAddress();
+        }
+
+        @Override
+        public void send(InetSocketAddress to, byte[] data)
+                throws IOException {
+            socket.send(new DatagramPacket(data, data.length, to));
+        }
+
+        @Override
+        public Optional<Packet> receive(Duration wait) throws IOException {
+            var packet = new DatagramPacket(new byte[2048], 2048);
+            try {   // in whole ms, of which 0 would be for ever
+                socket.setSoTimeout(Math.clamp(
+                        wait.plusNanos(999_999).toMillis(), 1, 1_000_000));
+                socket.receive(packet);
+                return Optional.of(new Packet((InetSocketAddress)
+                        packet.getSocketAddress(), Arrays.copyOf(
+                        packet.getData(), packet.getLength())));
+            } catch (SocketTimeoutException e) {
+                return Optional.empty();
+            }
+        }
+
+        @Override
+        public long nanoTime() {
+            return System.nanoTime();
+        }
+
+        @Override
+        public void close() {
+            socket.close();
+        }
+    }
+
+    /**
+     * Answers one packet as a STUN server with CHANGE-REQUEST does (RFC 5780
+     * section 6).
+     *
+     * @param sockets one; or four: own address with own and other port, then
+     *                the other address with the same two ports
+     * @param at      which of them has received the packet
+     */
+    public static void serveStun(List<? extends Datagrams> sockets, int at,
+            Packet packet) throws IOException {
+        boolean hasFour = sockets.size() == 4;
+        var response = respond(packet, hasFour ? Set.of(CHANGE_REQUEST)
+                : Set.of());
+        if (response.isPresent() && hasFour) {
+            int change = tryDecode(packet)
+                    .flatMap(m -> m.find(CHANGE_REQUEST))
+                    .filter(v -> v.length == 4).map(v -> v[3] >> 1 & 3)
+                    .orElse(0);
+            sockets.get(at ^ change).send(packet.from(), response.get().with(
+                    OTHER_ADDRESS, sockets.get(at ^ 3).localAddress()).raw());
+        } else if (response.isPresent()) {
+            sockets.get(at).send(packet.from(), response.get().raw());
+        }
+    }
+
+    /**
+     * An internet in memory, with a time of its own: whoever waits lets it
+     * pass. A packet travels for 10 ms.
+     */
+    public static final class VirtualNet {
+        private final Map<InetSocketAddress, Host> hosts = new HashMap<>();
+        private final Map<InetAddress, Nat> nats = new HashMap<>();
+        private final Queue<Travel> underway = new ArrayDeque<>();
+        private long now;
+
+        private record Travel(long arrival, Packet packet,
+                InetSocketAddress to) {}
+
+        /** What a server does with each packet. */
+        public interface Handler {
+            void onPacket(Packet packet) throws IOException;
+        }
+
+        /** A host with a public address. */
+        public Host host(String ip, int port) {
+            var host = new Host(ip, port, Optional.empty());
+            hosts.put(host.address, host);
+            return host;
+        }
+
+        /** A NAT with nobody behind it, which forgets idle mappings. */
+        public Nat nat(String publicIp, NatBehavior behavior, Duration idle) {
+            var nat = new Nat(InetAddress.ofLiteral(publicIp), behavior,
+                    idle.toNanos());
+            nats.put(nat.publicIp, nat);
+            return nat;
+        }
+
+        /** Lets both try for so long; true if both have a result. */
+        public boolean meet(Punch a, Punch b, Duration budget)
+                throws IOException {
+            long end = now + budget.toNanos();
+            boolean met = false;
+            while (!met && now < end) {
+                pass(Duration.ofMillis(10));
+                met = a.advance(Duration.ZERO).isPresent()
+                        & b.advance(Duration.ZERO).isPresent();
+            }
+            return met;
+        }
+
+        /** The time of this internet, as its sockets tell it. */
+        public long nanoTime() {
+            return now;
+        }
+
+        /** Lets time pass. */
+        public void pass(Duration time) throws IOException {
+            for (long end = now + time.toNanos(); now < end;) {
+                advance(end);
+            }
+        }
+
+        /** To the next arrival, or to the limit if none comes before. */
+        private void advance(long limit) throws IOException {
+            if (underway.isEmpty() || underway.peek().arrival() > limit) {
+                now = limit;
+                return;
+            }
+            var travel = underway.remove();
+            now = travel.arrival();
+            var nat = nats.get(travel.to().getAddress());
+            var host = nat == null
+                    ? Optional.ofNullable(hosts.get(travel.to()))
+                    : nat.inside(travel.packet().from(), travel.to());
+            if (host.isPresent()) {
+                host.get().handler.onPacket(travel.packet());
+            }
+        }
+
+        /** A socket on this internet. */
+        public final class Host implements Datagrams {
+            private final InetSocketAddress address;
+            private final Optional<Nat> nat;
+            private final Queue<Packet> inbox = new ArrayDeque<>();
+            private Handler handler = inbox::add;
+
+            private Host(String ip, int port, Optional<Nat> nat) {
+                address = new InetSocketAddress(InetAddress.ofLiteral(ip),
+                        port);
+                this.nat = nat;
+            }
+
+            /** Gives packets to a server instead of keeping them. */
+            public void serve(Handler handler) {
+                this.handler = handler;
+            }
+
+            @Override
+            public InetSocketAddress localAddress() {
+                return address;
+            }
+
+            @Override
+            public long nanoTime() {
+                return now;
+            }
+
+            @Override
+            public void send(InetSocketAddress to, byte[] data) {
+                var from = nat.map(n -> n.outside(this, to)).orElse(address);
+                underway.add(new Travel(now + SECOND / 100,
+                        new Packet(from, data.clone()), to));
+            }
+
+            @Override
+            public Optional<Packet> receive(Duration wait)
+                    throws IOException {
+                long deadline = now + wait.toNanos();
+                while (inbox.isEmpty() && now < deadline) {
+                    advance(deadline);
+                }
+                return Optional.ofNullable(inbox.poll());
+            }
+
+            @Override
+            public void close() {
+                hosts.remove(address);
+            }
+        }
+
+        /** Its table is kept by what an inside address has sent. */
+        public final class Nat {
+            private final InetAddress publicIp;
+            private final NatBehavior behavior;
+            private final long idle;
+            private int nextPort = 40_000;
+            private final Map<List<?>, Mapping> table = new HashMap<>();
+
+            private record Mapping(Host inside, InetSocketAddress outside,
+                    Set<InetSocketAddress> contacted, AtomicLong used) {}
+
+            private Nat(InetAddress publicIp, NatBehavior behavior,
+                    long idle) {
+                this.publicIp = publicIp;
+                this.behavior = behavior;
+                this.idle = idle;
+            }
+
+            /** A host behind this NAT. */
+            public Host host(String privateIp, int port) {
+                return new Host(privateIp, port, Optional.of(this));
+            }
+
+            private InetSocketAddress outside(Host from,
+                    InetSocketAddress to) {
+                expire();
+                var mapping = table.computeIfAbsent(
+                        List.of(from, part(behavior.mapping(), to)),
+                        _ -> new Mapping(from, new InetSocketAddress(publicIp,
+                                nextPort++), new HashSet<>(),
+                                new AtomicLong()));
+                mapping.used().set(now);
+                mapping.contacted().add(to);
+                return mapping.outside();
+            }
+
+            /** Who may have the packet; that does not keep the mapping. */
+            private Optional<Host> inside(InetSocketAddress from,
+                    InetSocketAddress to) {
+                expire();
+                var wanted = part(behavior.filtering(), from);
+                return table.values().stream().filter(m ->
+                        m.outside().equals(to) && m.contacted().stream()
+                        .anyMatch(c -> part(behavior.filtering(), c)
+                                .equals(wanted))).map(Mapping::inside)
+                        .findFirst();
+            }
+
+            private void expire() {
+                table.values().removeIf(m -> now - m.used().get() >= idle);
+            }
+
+            /** As much of an address as the behaviour depends on. */
+            private static Object part(Behavior behavior,
+                    InetSocketAddress address) {
+                return switch (behavior) {
+                    case ENDPOINT_INDEPENDENT -> "any";
+                    case ADDRESS_DEPENDENT -> address.getAddress();
+                    case ADDRESS_AND_PORT_DEPENDENT -> address;
+                };
+            }
+        }
+    }
+
+    // The demo: one scene for each step.
+
+    private static final List<String> STEPS = List.of(
+            "Encode and decode STUN messages", "Discover your mapped address",
+            "Predict which pairs connect", "Authenticate messages",
+            "Punch a hole", "Relay through TURN",
+            "Discover the NAT's behaviour");
+    private static final List<NatBehavior> ALL = Stream.of(Behavior.values())
+            .flatMap(mapping -> Stream.of(Behavior.values())
+                    .map(filtering -> new NatBehavior(mapping, filtering)))
+            .toList();
+
+    /** No argument: the demo; {@code help} names the other commands. */
+    public static void main(String[] args) throws Exception {
+        var words = String.join(" ", args);
+        var command = Pattern.compile("(stun|detect) (\\S+):(\\d{1,5})")
+                .matcher(words);
+        try {
+            if (args.length == 0) {
+                demo();
+            } else if (command.matches()) {
+                IO.println(ask(command.group(1), new InetSocketAddress(
+                        command.group(2), Integer.parseInt(command.group(3)))));
+            } else {
+                boolean help = words.matches("-h|(--)?help");
+                (help ? System.out : System.err).println((help ? ""
+                        : "not understood: " + words + "\n") + """
+                        lab-420                   the demo, step by step
+                        lab-420 stun HOST:PORT    your mapped address
+                        lab-420 detect HOST:PORT  your NAT's behaviour
+                        lab-420 help              this text""");
+                System.exit(help ? 0 : 2);
+            }
+        } catch (UnsupportedOperationException todo) {
+            next(todo.getMessage() + "\n  " + todo.getStackTrace()[0]);
+        } catch (IOException e) {
+            System.err.println(words + ": " + e.getMessage());
+            System.exit(1);
+        }
+    }
+
+    private static Object ask(String verb, InetSocketAddress server)
+            throws IOException {
+        var way = DatagramChannel.open().connect(server);   // sends nothing
+        var own = new InetSocketAddress(
+                ((InetSocketAddress) way.getLocalAddress()).getAddress(), 0);
+        way.close();
+        var quick = new Retransmission(Duration.ofMillis(200), 4, 4);
+        try (var first = Datagrams.udp(own); var second = Datagrams.udp(own)) {
+            return verb.equals("stun")
+                    ? first.localAddress() + " is seen as "
+                            + new StunClient(first, quick).mappedAddress(server)
+                    : discover(List.of(first, second).iterator()::next, server,
+                            quick);
+        }
+    }
+
+    private static void demo() throws IOException {
+        IO.println("lab 420  NAT traversal\n");
+        var request = Message.of(MessageClass.REQUEST, BINDING, new byte[12])
+                .with(USERNAME, "alice");
+        show(1, "request", "0001.*2112a442.*", HexFormat.of().formatHex(
+                Message.decode(request.raw()).raw()));
+        for (var nat : List.of(ALL.getFirst(), ALL.getLast())) {
+            var demo = new Demo(nat, nat);
+            show(2, "behind " + shown(nat), ".*", demo.seen(demo.alice, 0)
+                    + " and " + demo.seen(demo.alice, 2));
+        }
+        for (var a : ALL) {
+            show(3, shown(a), ".*", ALL.stream().map(b -> predict(a, b)
+                    ? "direct" : "relay ").collect(Collectors.joining(" ")));
+        }
+        var signed = request.signed(md5("secret"));
+        show(4, "integrity", "true false true", integrityOk(signed,
+                md5("secret")) + " " + integrityOk(signed, md5("guess")) + " "
+                + signed.with(DATA, "late").find(DATA).isEmpty());
+        int right = 0;
+        for (var a : ALL) {
+            for (var b : ALL) {
+                var demo = new Demo(a, b);
+                right += demo.meet(demo.alice, demo.seen(demo.alice, 0))
+                        == predict(a, b) ? 1 : 0;
+            }
+        }
+        show(5, "punched", "81 .*", right + " of 81 pairs as predicted");
+        var demo = new Demo(ALL.getLast(), ALL.getLast());
+        var turn = TurnClient.allocate(new StunClient(demo.alice,
+                Retransmission.standard()), demo.turn.localAddress(), "alice",
+                "secret");
+        turn.permit(InetAddress.ofLiteral("203.0.113.2"));
+        show(6, "relayed", ".*true", demo.codes + ", then the peers met: "
+                + demo.meet(turn, turn.localAddress()));
+        for (var nat : ALL) {
+            var sockets = new Demo(nat, nat);
+            show(7, "behind " + shown(nat), ".*" + shown(nat), "discovered "
+                    + shown(discover(List.<Datagrams>of(sockets.alice,
+                    sockets.second).iterator()::next, sockets.stun.getFirst()
+                    .localAddress(), Retransmission.standard()).behavior()));
+        }
+        IO.println("\nall seven steps work");
+    }
+
+    private static String shown(NatBehavior nat) {
+        return (nat.mapping() + "/" + nat.filtering())
+                .replaceAll("([A-Z])[A-Z]*_?", "$1").replace("AA", "A");
+    }
+
+    /** Two NATs, a STUN server, and a TURN server for one client. */
+    private static final class Demo {
+        private final VirtualNet net = new VirtualNet();
+        private final List<VirtualNet.Host> stun = List.of(
+                net.host("192.0.2.1", 3478), net.host("192.0.2.1", 3479),
+                net.host("192.0.2.2", 3478), net.host("192.0.2.2", 3479));
+        private final VirtualNet.Host turn = net.host("192.0.2.3", 3478);
+        private final VirtualNet.Host relay = net.host("192.0.2.3", 50_000);
+        private final VirtualNet.Host alice;
+        private final VirtualNet.Host second;
+        private final VirtualNet.Host bob;
+        private final List<Integer> codes = new ArrayList<>();
+        private InetSocketAddress client;
+
+        Demo(NatBehavior a, NatBehavior b) {
+            var nat = net.nat("203.0.113.1", a, Duration.ofMinutes(2));
+            alice = nat.host("10.0.0.2", 5000);
+            second = nat.host("10.0.0.2", 5001);
+            bob = net.nat("203.0.113.2", b, Duration.ofMinutes(2))
+                    .host("10.0.0.2", 5000);
+            for (int i = 0; i < 4; i++) {
+                int at = i;
+                stun.get(i).serve(packet -> serveStun(stun, at, packet));
+            }
+            turn.serve(this::serveTurn);
+            relay.serve(packet -> turn.send(client, Message
+                    .of(MessageClass.INDICATION, DATA_INDICATION, randomId())
+                    .with(XOR_PEER_ADDRESS, packet.from())
+                    .with(DATA, packet.data()).raw()));
+        }
+
+        private InetSocketAddress seen(Datagrams socket, int server)
+                throws IOException {
+            return new StunClient(socket, Retransmission.standard())
+                    .mappedAddress(stun.get(server).localAddress());
+        }
+
+        private boolean meet(Datagrams socket, InetSocketAddress told)
+                throws IOException {
+            return net.meet(new Punch(new Peer(socket, "s", true),
+                    List.of(seen(bob, 0))), new Punch(new Peer(bob, "s", false),
+                    List.of(told)), Duration.ofSeconds(2));
+        }
+
+        /** Its first nonce becomes stale after one success. */
+        private void serveTurn(Packet packet) throws IOException {
+            var request = Message.decode(packet.data());
+            if (request.method() == SEND) {
+                relay.send(request.address(XOR_PEER_ADDRESS).get(),
+                        request.find(DATA).get());
+                return;
+            }
+            client = packet.from();
+            var key = md5("alice:lab.test:secret");
+            codes.add(!integrityOk(request, key) ? 401
+                    : codes.size() == 2 ? 438 : 200);
+            turn.send(client, (codes.getLast() == 200
+                    ? request.success().with(LIFETIME, new byte[] {0, 0, 2, 88})
+                    .with(XOR_RELAYED_ADDRESS, relay.localAddress()).signed(key)
+                    : request.error(codes.getLast()).with(REALM, "lab.test")
+                    .with(NONCE, "nonce" + codes.size())).raw());
+        }
+    }
+
+    private static void show(int step, String what, String expected,
+            Object seen) {
+        IO.println("  %d  %-14s %s".formatted(step, what, seen));
+        if (!seen.toString().matches(expected)) {
+            next("TODO step " + step + ": search NatTraversal.java for it");
+        }
+    }
+
+    /** Says what to do next, and ends the program. */
+    private static void next(String todo) {
+        int step = todo.charAt("TODO step ".length()) - '0';
+        var env = System.getenv();
+        boolean isHere = env.containsKey("WORKBOOK_JBANG")
+                || Files.exists(Path.of("jbang-catalog.json"));
+        var file = isHere ? env.getOrDefault("WORKBOOK_FILE", "")
+                : "PATH/TO/NatTraversal.java";
+        var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
+        IO.println("\nnext: step " + step + ", " + STEPS.get(step - 1) + "\n  "
+                + todo + (isHere ? "" : "\n  in a clone of the workbook:")
+                + ("\n  check  " + jbang + " test-420 " + file).stripTrailing()
+                + "\n  hint   " + jbang + " hint 420 " + step);
+        System.out.flush();
+        Runtime.getRuntime().halt(0);
+    }
+}
