@@ -13,6 +13,7 @@
 //SOURCES lab/*.java
 //SOURCES tool/*.java
 //SOURCES book/*.java
+//SOURCES ../together/*.java
 //SOURCES ../grader/Main.java
 //SOURCES ../grader/commands/*.java
 //SOURCES ../grader/workbook/*.java
@@ -51,7 +52,8 @@ public final class Main implements Callable<Integer> {
             List.of("lab.LabFilesTest", "lab.ChapterTest", "lab.PrefixTest", "lab.MistakeTest");
     private static final List<String> OF_THE_REST = List.of("book.CatalogTest", "book.ConventionsTest", "book.BookTest",
             "book.BookTextTest", "book.BookPagesTest", "book.BookBuildTest",
-            "tool.GraderTest", "tool.NewLabTest", "tool.HostileTest", "tool.WatchTest", "tool.LauncherTest");
+            "tool.GraderTest", "tool.NewLabTest", "tool.HostileTest", "tool.WatchTest", "tool.TogetherTest",
+            "tool.LauncherTest");
     private static final String PARALLEL = "junit.jupiter.execution.parallel.";
     /** Twice the cores: a check waits as often as it works. */
     private static final int WORKERS = 2 * Runtime.getRuntime().availableProcessors();

@@ -47,6 +47,8 @@ public record Catalog(Workbook book, SequencedMap<String, String> commands) {
         for (var command : commands.entrySet()) {
             aliases.add(grader(command.getKey(), List.of(command.getKey()), command.getValue()));
         }
+        aliases.add(script("together", "tests/together/Together.java",
+                "Runs six labs together, each in a process of its own"));
         aliases.add(script("book", "book/program/Book.java", "Renders the HTML book"));
         aliases.add(script("verify", "tests/verify/Main.java", "For maintainers: checks the workbook itself"));
         return "{\n  \"aliases\": {\n" + String.join(",\n", aliases) + "\n  },\n"

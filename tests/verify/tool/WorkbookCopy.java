@@ -72,15 +72,28 @@ public final class WorkbookCopy implements AutoCloseable {
 
     Commands.Ended grader(Map<String, String> environment, String... arguments)
             throws IOException, InterruptedException {
+        return run(environment, command(arguments));
+    }
+
+    Commands.Ended together(String... arguments) throws IOException, InterruptedException {
+        return run(Map.of(), program("together.Together", arguments));
+    }
+
+    private Commands.Ended run(Map<String, String> environment, List<String> command)
+            throws IOException, InterruptedException {
         var all = new HashMap<>(environment);
         all.put("WORKBOOK_NO_AOT", "1");
         all.put("WORKBOOK_JBANG", "./jbang");
-        return Commands.run(root, all, command(arguments).toArray(String[]::new));
+        return Commands.run(root, all, command.toArray(String[]::new));
     }
 
     List<String> command(String... arguments) {
+        return program("grader.Main", arguments);
+    }
+
+    private static List<String> program(String type, String... arguments) {
         var command = new ArrayList<>(List.of(Jvm.java(), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
-                "-cp", System.getProperty("java.class.path"), "grader.Main"));
+                "-cp", System.getProperty("java.class.path"), type));
         command.addAll(List.of(arguments));
         return command;
     }
