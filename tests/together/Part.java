@@ -76,11 +76,11 @@ public final class Part implements AutoCloseable {
         return Integer.parseInt(address.substring(address.lastIndexOf(':') + 1));
     }
 
-    /** Ends its input, and waits for its end. Gives its line of figures. */
+    /** Ends its input, and waits for its end. Gives the figures from its line {@code stats Stats[…]}. */
     String end() throws IOException, InterruptedException {
         process.getOutputStream().close();
         return output().stream().filter(line -> line.startsWith("stats ")).findFirst()
-                .orElse("printed no line of figures");
+                .map(line -> line.replaceAll("^stats (Stats\\[)?|]$", "")).orElse("has printed no figures");
     }
 
     /** All that it prints until it ends. */

@@ -153,7 +153,7 @@ public final class Together {
 
     private static void flows(List<String> lines, String hop, Part to) {
         lines.stream().filter(line -> line.matches("\\S+ > \\S+:" + to.port() + " \\w+, .*"))
-                .forEach(line -> show("%-16s %s".formatted(hop, line)));
+                .forEach(line -> show("%-16s %s".formatted(hop, line.replaceFirst("\\S+ > \\S+ ", ""))));
     }
 
     private static void scene(int number, String title) {
