@@ -132,7 +132,7 @@ public final class ServerDuel {
     /** What {@link Parser#parse} has found. */
     public enum Progress { NEED_MORE, READY, BAD }
 
-    /** Methods: of OTHER ones the service knows none. Names have case. */
+    /** OTHER is each that the service does not know; case matters. */
     public enum Method {
         GET, HEAD, POST, OTHER;
 
@@ -160,12 +160,7 @@ public final class ServerDuel {
         }
 
         private boolean allows(Method method) {
-            return switch (this) {
-                case PLAINTEXT, COUNT -> method == Method.GET
-                        || method == Method.HEAD;
-                case ECHO -> method == Method.POST;
-                case NOT_FOUND -> true;
-            };
+            return this == NOT_FOUND || allow.contains(method.name());
         }
     }
 
@@ -249,7 +244,14 @@ public final class ServerDuel {
 
         private void requestLine(int b) {
             switch (state) {
-                case METHOD -> method(b);
+                case METHOD -> {
+                    if (b == '\r' && methods.length == 0) {
+                        state = State.EMPTY_LINE;   // RFC 9112 section 2.2
+                    } else {
+                        method(b);
+                    }
+                }
+                case EMPTY_LINE -> expect('\n', b, State.METHOD);
                 case TARGET -> {
                     expect(b > ' ');
                     scheme.add(lower(b));   // perhaps: RFC 9112 section 3.2.2
@@ -261,6 +263,8 @@ public final class ServerDuel {
                     }
                 }
                 case AUTHORITY -> {
+                    expect(scheme.match() < 0 || isHost(b));   // not empty
+                    scheme.add(b);
                     state = b == '/' ? State.PATH : state;
                     target(b);
                 }
@@ -787,8 +791,8 @@ public final class ServerDuel {
     }
 
     /** Where a parser is; up to LINE_END in the request line. */
-    private enum State { METHOD, TARGET, AUTHORITY, PATH, QUERY, VERSION,
-            LINE_END, NAME, VALUE, FIELD_END, HEAD_END, END }
+    private enum State { EMPTY_LINE, METHOD, TARGET, AUTHORITY, PATH, QUERY,
+            VERSION, LINE_END, NAME, VALUE, FIELD_END, HEAD_END, END }
 
     private static final Method[] METHODS = Method.values();
     private static final Route[] ROUTES = Route.values();
