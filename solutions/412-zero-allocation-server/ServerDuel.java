@@ -32,9 +32,9 @@ import java.lang.management.ManagementFactory;
  * counts the bytes that each thread allocates, so what a request costs can be
  * measured (com.sun.management.ThreadMXBean).
  *
- * <p>«Zero-allocation» is said of this class's own code, for each request,
- * when the server has been warmed up. A connection has objects of its own, and
- * once a second the Date field is made.
+ * <p>«Zero-allocation» means that NETTY's code in this class makes no object
+ * for a request, once it has warmed up. A connection has objects of its own,
+ * and once a second the Date field is made.
  *
  * <p>The service: {@code GET /plaintext} and {@code GET /count}, also with
  * HEAD; {@code POST /echo} with at most 64 KiB; 404 for other paths and 405
@@ -176,7 +176,7 @@ public final class ServerDuel {
     /** What {@link Parser#parse} has found. */
     public enum Progress { NEED_MORE, READY, BAD }
 
-    /** OTHER is each that the service does not know; case matters. */
+    /** OTHER: each that the service does not know. Case-sensitive. */
     public enum Method {
         GET, HEAD, POST, OTHER;
 
