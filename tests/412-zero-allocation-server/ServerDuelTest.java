@@ -735,7 +735,8 @@ class ServerDuelTest {
             channel.writeInbound(requests);
             sent(channel);
             Check.equal(0, requests.refCnt(), "refCnt() of the buffer that was"
-                    + " read", "serve() releases in when it is read");
+                    + " read", "serve() releases in when it is read, behind its"
+                    + " loop: do not return from the loop");
             channel.writeInbound(buffer("ount" + GET + "G"));
             sent(channel);
             channel.close();
@@ -1324,7 +1325,8 @@ class ServerDuelTest {
     private static void length(int expected, ServerDuel.Parser parser,
             String field) {
         finds(parser, head(field), "GET NOT_FOUND keepAlive",
-                "lower(b) in names; blanks around a value are no part of it");
+                "lower(b) in names; blanks around a value are no part of it;"
+                        + " a length equal to the limit is allowed");
         Check.equal(expected, parser.contentLength(), "contentLength() of "
                 + shown(field), "names.match(), in lower case; digits add up");
     }
@@ -1446,8 +1448,8 @@ class ServerDuelTest {
     /** A connection to a server. */
     private record Client(HttpPeer peer) implements AutoCloseable {
 
-        private static final String LIKELY = "close the exchange, however"
-                + " serve() ends; Content-Length must be true, and -1 is for"
+        private static final String LIKELY = "start the server; close the"
+                + " exchange, however serve() ends; Content-Length must be true, and -1 is for"
                 + " no body; one thread cannot serve all exchanges: set the"
                 + " executor";
 
