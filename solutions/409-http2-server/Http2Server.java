@@ -585,8 +585,8 @@ public final class Http2Server implements AutoCloseable {
             LOG.log(System.Logger.Level.DEBUG, "a handler failed", thrown);
             failure = thrown;
         }
+        release(stream.connection);   // before the response ends
         handlers.remove(Thread.currentThread());
-        release(stream.connection);   // before the client hears of the end
         if (failure != null) {
             failed(stream, failure);
         } else if (!stream.reset) {
