@@ -418,7 +418,7 @@ public final class Http2Server implements AutoCloseable {
                 .gracefulShutdownTimeoutMillis(0).build();
     }
 
-    /** Section 9.2.2 forbids the rest for TLS 1.2; no limit for TLS 1.3. */
+    /** Section 9.2.2: the rest should not be used with TLS 1.2. */
     private static String[] allowedCiphers(SSLContext tls) {
         return Arrays.stream(tls.getDefaultSSLParameters().getCipherSuites())
                 .filter(name -> !name.contains("_WITH_") || name.matches(
