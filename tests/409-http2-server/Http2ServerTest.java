@@ -974,7 +974,7 @@ class Http2ServerTest {
                 throws InterruptedException {
             int seen = number.get();
             for (int same = 0; same < 10; same++) {
-                Thread.sleep(1);
+                Thread.sleep(1);   // between two looks
                 if (number.get() != seen) {
                     seen = number.get();
                     same = 0;
