@@ -12,6 +12,8 @@ import module java.base;
 import module java.logging;
 
 import com.sun.net.httpserver.HttpServer;
+import java.lang.management.ManagementFactory;
+import jdk.management.VirtualThreadSchedulerMXBean;
 import kit.Action;
 import kit.Await;
 import kit.Check;
@@ -277,8 +279,6 @@ class PipeliningTest {
             works();
             var options = options();
             named("maxDepth", () -> options.withMaxDepth(0));
-            named("connectTimeout", () -> options.withConnectTimeout(
-                    Duration.ofNanos(-1)));
             named("responseTimeout", () -> options.withResponseTimeout(
                     Duration.ofNanos(-1)));
             named("idleTimeout", () -> options.withIdleTimeout(
@@ -508,7 +508,6 @@ class PipeliningTest {
             Check.that(!failure.mayHaveRun() && failure.getCause()
                     instanceof IOException, "a cause that is an IOException,"
                     + " and that the request has not run, got " + failure, "");
-            Check.equal("/1", failure.request().target(), "request()", "");
         }
 
         @Test
@@ -718,14 +717,15 @@ class PipeliningTest {
             var connection = script.accept().reads("", "/1", "/2");
             var likely = "a request that is not idempotent is sent when nothing"
                     + " is outstanding";
-            for (var target : List.of("/1", "/2")) {
+            for (int i = 0; i < 2; i++) {
                 settle();
                 connection.silent(likely);
                 Check.equal(1, client.queued(), "queued()", likely);
-                connection.responds(target);
+                connection.responds("/" + (i + 1));
+                bring(calls.subList(i, i + 1), "/" + (i + 1));
             }
             connection.reads(likely, "POST /3").responds("/3");
-            bring(calls, "/1", "/2", "/3");
+            bring(calls.subList(2, 3), "/3");
         }
 
         @Test
@@ -741,8 +741,6 @@ class PipeliningTest {
             settle();
             connection.silent(likely);
             connection.sends("HTTP/1.1 100 \r\n\r\n");
-            settle();
-            connection.silent(likely);
             Check.equal("1 2", client.inFlight() + " " + client.queued(),
                     "inFlight() and queued()", likely);
             connection.responds("/1").reads("afterwards the others leave, "
@@ -1127,7 +1125,6 @@ class PipeliningTest {
                     "it is not idempotent, so it must not run twice");
             Check.that(failure.mayHaveRun(), "mayHaveRun() of a POST that was"
                     + " sent, got false", "the server may have processed it");
-            Check.equal("/1", failure.request().target(), "request()", "");
             script.accept().reads("requests that were never sent are sent now",
                     "/2").responds("/2").reads("", "POST /3").responds("/3");
             bring(calls.subList(1, 3), "/2", "/3");
@@ -1239,9 +1236,12 @@ class PipeliningTest {
                     options().withMaxDepth(3)));
             var calls = send(client, "/1", "/2", "/3");
             var order = new ConcurrentLinkedQueue<String>();
-            for (var call : calls) {
-                call.whenComplete((_, failure) -> order.add(((Pipelining
-                        .UnansweredException) failure).request().target()));
+            for (int i = 0; i < 3; i++) {
+                var target = "/" + (i + 1);
+                calls.get(i).exceptionally(_ -> {
+                    order.add(target);
+                    return null;
+                });
             }
             script.accept().reads("", "/1", "/2", "/3").closes();
             var again = script.accept().reads("", "/1").responds("/1");
@@ -1495,23 +1495,21 @@ class PipeliningTest {
     }
 
     /**
-     * Lets the threads of the lab do what they can do at once: a few exchanges
-     * between new threads, which have to wait for their turn behind them.
+     * Waits until all virtual threads wait, those of the lab among them: what
+     * they can do without another message, they have done. So a solution that
+     * does what it must not do has done it. To be called on a platform thread.
+     * (Threads that spin, or platform threads, get up to a second.)
      */
-    private static void settle() throws Exception {
-        try (var listener = new ServerSocket(0, 1, ANY.getAddress());
-             var socket = new Socket(ANY.getAddress(),
-                     listener.getLocalPort()); var peer = listener.accept()) {
-            for (int i = 0; i < 5; i++) {
-                var read = PendingCall.start(
-                        () -> peer.getInputStream().read());
-                read.awaitWaiting();
-                PendingCall.start(() -> {
-                    socket.getOutputStream().write(1);
-                    return true;
-                });
-                Await.value(read.outcome(), "an exchange", "");
-            }
+    private static void settle() throws InterruptedException {
+        var threads = ManagementFactory.getPlatformMXBean(
+                VirtualThreadSchedulerMXBean.class);
+        long start = System.nanoTime();
+        int idle = 0;
+        while (idle < 3 && System.nanoTime() - start < 1_000_000_000) {
+            idle = threads.getQueuedVirtualThreadCount() == 0
+                    && threads.getMountedVirtualThreadCount() == 0
+                    ? idle + 1 : 0;
+            Thread.sleep(idle == 0 ? 1 : 0);
         }
     }
 
@@ -1885,7 +1883,7 @@ class PipeliningTest {
                         return;
                     }
                 }
-                PendingCall.start(() -> {
+                PendingCall.startOnPlatformThread(() -> {
                     settle();
                     return answer();
                 });
