@@ -1328,7 +1328,7 @@ public final class Pipelining {
             }
             return inFlight.call();
         });
-        show(6, "cut without a response, the first again", texts(client,
+        show(6, "cut at the first request; it again", texts(client,
                 "/cut", "/2", "/3", "/4").getFirst(), "with 1");
         pages.put("/never", () -> {
             Thread.sleep(Duration.ofDays(1));
