@@ -1543,7 +1543,7 @@ class PipeliningTest {
             idle = threads.getQueuedVirtualThreadCount() == 0
                     && threads.getMountedVirtualThreadCount() == 0
                     ? idle + 1 : 0;
-            Thread.sleep(idle == 0 ? 1 : 0);
+            Thread.sleep(idle == 0 ? 1 : 0);   // and then looks again
         }
     }
 
