@@ -279,7 +279,7 @@ class NatTraversalTest {
                     "with() returns another message");
             Check.equal(1, longer.attributes().size()
                     - message.attributes().size(), "attributes added by with()",
-                    "copy the list of attributes");
+                    "with() makes another message");
         }
 
         @Test
@@ -367,7 +367,7 @@ class NatTraversalTest {
                 Check.equal(at("203.0.113.7", 40_000), client(script)
                         .mappedAddress(SERVER), "the mapped address from a"
                         + " response that comes after " + delay + " ms",
-                        "every response with the id counts until giveUp()");
+                        "every response with the id counts until the end");
                 Check.equal((long) delay, script.millis(),
                         "the time at which transact() returns",
                         "return as soon as the response is there");
@@ -548,12 +548,12 @@ class NatTraversalTest {
             Check.fails(SocketTimeoutException.class, () ->
                     new NatTraversal.StunClient(script, how).transact(SERVER,
                             NatTraversal.Message.request(1)), "transact() with"
-                    + " a silent server", "after giveUp(), throw it");
+                    + " a silent server", "after the last deadline, throw it");
             Check.equal(expected, script.times(), "when the request was sent,"
-                    + " in ms, with " + how, "sendTimes() counts from the first"
+                    + " in ms, with " + how, "deadlines() count from the first"
                     + " sending");
             Check.equal(giveUp, script.millis(), "when transact() gave up",
-                    "wait until giveUp() after the last sending");
+                    "wait until the last of deadlines()");
             Check.equal(1L, script.sent.stream().map(s -> hex(s.data))
                     .distinct().count(), "how many different requests were"
                     + " sent", "a retransmission is the same request, with the"
@@ -1200,8 +1200,9 @@ class NatTraversalTest {
         }
 
         @Test
-        void a_wrong_password_is_not_tried_again() {
-            // rejects: a loop of 401
+        void a_401_is_answered_only_if_its_realm_is_new()
+                throws IOException {
+            // rejects: a loop of 401; every later 401 is fatal; the old key
             var relay = new Relay();
             var thrown = Check.fails(NatTraversal.StunException.class, () ->
                     relay.allocate("guess"), "allocate() with a wrong password",
@@ -1210,7 +1211,27 @@ class NatTraversalTest {
                     + " signature");
             Check.equal("401 [Allocate 401, Allocate 401]", thrown.code() + " "
                     + relay.log, "the exception's code, and the requests",
-                    "answer a 401 only before there is a challenge");
+                    "a 401 that names the same REALM again means that the"
+                    + " password is wrong");
+            var renamed = new Relay();
+            var turn = renamed.allocate();
+            renamed.realms = List.of("other.test");
+            renamed.permit(turn, "203.0.113.2");
+            Check.equal("[Allocate 401, Allocate 200, Permission 401,"
+                    + " Permission 200] other.test", renamed.log + " "
+                    + Stun.shown(renamed.requests.getLast(), 0x14), "the"
+                    + " requests when the server has changed its realm, and"
+                    + " the last REALM", "a 401 with another REALM is the new"
+                    + " challenge, and key() depends on it");
+            var endless = new Relay();
+            endless.realms = List.of("a.test", "b.test");
+            Check.equal(401, Check.fails(NatTraversal.StunException.class, () ->
+                    endless.allocate("secret"), "allocate() with a server that"
+                    + " names another realm each time", "the first challenge"
+                    + " and three further ones are answered").code(),
+                    "the exception's code", "");
+            Check.equal(5, endless.log.size(), "requests to such a server",
+                    "count a 401 like a 438");
         }
 
         @Test
@@ -1305,7 +1326,8 @@ class NatTraversalTest {
                         () -> NatTraversal.TurnClient.allocate(client(script),
                         SERVER, "lab", "secret"), "allocate() after a 401"
                         + " without " + (missing == 0x14 ? "REALM" : "NONCE"),
-                        "use challenge()").code(), "the exception's code", "");
+                        "isChallenge() is false then").code(),
+                        "the exception's code", "");
             }
         }
 
@@ -1372,17 +1394,17 @@ class NatTraversalTest {
                 int due = Integer.parseInt(words[1]);
                 turn.receive(Duration.ofMillis(1000L * due - 500));
                 Check.equal(2, relay.log.size(), "requests before " + due
-                        + " s of " + words[0], "isDue() says when");
+                        + " s of " + words[0], "refreshAt says when");
                 turn.receive(Duration.ofSeconds(2));
                 Check.equal("Refresh 200", relay.log.getLast(), "the last"
                         + " request after " + due + " s of " + words[0],
-                        "refresh() when isDue()");
+                        "send a Refresh at refreshAt");
                 turn.receive(Duration.ofMillis(1000L * due - 3000));
                 Check.equal(3, relay.log.size(), "requests until it is due"
                         + " again", "");
                 turn.receive(Duration.ofSeconds(4));
                 Check.equal(4, relay.log.size(), "requests when it is due"
-                        + " again", "refresh() sets the time anew");
+                        + " again", "refreshed() sets the time anew");
             }
         }
 
@@ -1474,7 +1496,7 @@ class NatTraversalTest {
                         + " mapped address at SERVER, at the other address with"
                         + " the same port, and at the other address and port;"
                         + " the filter with a socket that sent nowhere else");
-                Check.equal("/10.0.0.2:5000 /203.0.113.7:40000", found.local()
+                Check.equal("/10.0.0.2:5000 " + world.seen(), found.local()
                         + " " + found.mapped(), "local and mapped address",
                         "of the first socket, as SERVER sees it");
             }
@@ -1644,6 +1666,8 @@ class NatTraversalTest {
                 net.host("192.0.2.1", 3479), net.host("192.0.2.2", 3478),
                 net.host("192.0.2.2", 3479));
         private final NatTraversal.VirtualNet.Nat nat;
+        private final List<NatTraversal.VirtualNet.Host> inside =
+                new ArrayList<>();
         private boolean refuseElsewhere;
 
         World(NatTraversal.NatBehavior behavior) {
@@ -1666,8 +1690,18 @@ class NatTraversalTest {
         }
 
         private Supplier<NatTraversal.Datagrams> sockets() {
-            var ports = new AtomicInteger(5000);
-            return () -> nat.host("10.0.0.2", ports.getAndIncrement());
+            return () -> {
+                inside.add(nat.host("10.0.0.2", 5000 + inside.size()));
+                return inside.getLast();
+            };
+        }
+
+        /** From where the first socket's packets come to SERVER. */
+        private InetSocketAddress seen() throws IOException {
+            var from = new ArrayList<InetSocketAddress>();
+            server.serve(p -> from.add(p.from()));
+            inside.getFirst().send(SERVER, text("x"));
+            return from.getFirst();
         }
     }
 
@@ -1690,7 +1724,7 @@ class NatTraversalTest {
         private final List<byte[]> requests = new ArrayList<>();
         private final Deque<Integer> forced = new ArrayDeque<>();
         private final Map<InetAddress, Long> permissions = new HashMap<>();
-        private final byte[] key = md5("lab:lab.test:secret");
+        private List<String> realms = List.of("lab.test");
         private UnaryOperator<byte[]> forged = request -> new byte[0];
         private int lifetime = 600;
         private long end;
@@ -1740,7 +1774,8 @@ class NatTraversalTest {
                     .getOrDefault(peer.getAddress(), 0L);
         }
 
-        private void onPacket(NatTraversal.Packet packet) {
+        private void onPacket(NatTraversal.Packet packet)
+                throws IOException {
             var data = packet.data();
             var peer = Stun.find(data, 0x12).map(v -> Stun.shown(v, data));
             if (Stun.u16(data, 0) == 0x0016) {
@@ -1754,12 +1789,15 @@ class NatTraversalTest {
             if (requests.size() > 99) {
                 throw History.fail("expected an end, got 99 requests, the last"
                         + " ones answered with " + log.subList(95, 98),
-                        "after credentials a 401 is an error");
+                        "a 401 with the same REALM is an error, and so is the"
+                        + " fourth further challenge in a row");
             }
             if (forged.apply(data).length > 0) {
                 server.send(client, forged.apply(data));
             }
             int method = Stun.u16(data, 0);
+            var realm = realms.get(requests.size() % realms.size());
+            var key = md5("lab:" + realm + ":secret");
             int code = !forced.isEmpty() ? forced.remove()
                     : !Stun.isSigned(data, key) || Stun.position(data, 0x15)
                     > Stun.position(data, 8) ? 401
@@ -1774,7 +1812,7 @@ class NatTraversalTest {
                 var error = Stun.answer(method | 0x0110, data,
                         Stun.attribute(9, new byte[] {0, 0, (byte) (code / 100),
                             (byte) (code % 100)}),
-                        Stun.attribute(0x14, text("lab.test")),
+                        Stun.attribute(0x14, text(realm)),
                         Stun.attribute(0x15, text("nonce" + nonces)));
                 server.send(client, code == 401 || code == 438 ? error
                         : Stun.signed(error, key));
