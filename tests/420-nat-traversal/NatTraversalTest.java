@@ -424,18 +424,22 @@ class NatTraversalTest {
                 throws IOException {
             // rejects: strangers dropped; no bound
             var script = new Script(sent -> List.of());
+            var packets = IntStream.range(0, 300).mapToObj(i -> i % 2 == 0
+                    ? text("packet " + i) : Stun.message(SUCCESS, ID,
+                    Stun.attribute(SOFTWARE, text("packet " + i)))).toList();
             script.answers = sent -> IntStream.rangeClosed(0, 300)
                     .mapToObj(i -> i < 300 ? script.arrival(i / 10,
-                            at("203.0.113.9", 9), text("packet " + i))
-                            : script.arrival(100, SERVER, Stun.success(
-                            sent.data, at("203.0.113.7", 40_000)))).toList();
+                            i % 3 == 0 ? SERVER : at("203.0.113.9", 9),
+                            packets.get(i)) : script.arrival(100, SERVER,
+                            Stun.success(sent.data, at("203.0.113.7", 40_000))))
+                    .toList();
             var client = client(script);
             client.mappedAddress(SERVER);
             for (int i = 0; i < 256; i++) {
-                var packet = client.receive(Duration.ZERO);
-                Check.equal("packet " + i, packet.map(p -> new String(p.data()))
-                        .orElse("nothing"), "packet " + i + " of those that"
-                        + " arrived during the transaction",
+                Check.equal(hex(packets.get(i)), client.receive(Duration.ZERO)
+                        .map(p -> hex(p.data())).orElse("nothing"), "packet "
+                        + i + " of those that arrived during the transaction,"
+                        + " half of them STUN messages with another id",
                         "keep() whatever is not the response");
             }
             Check.equal(Optional.empty(), client.receive(Duration.ZERO)
@@ -455,6 +459,9 @@ class NatTraversalTest {
                     sent))), "an error response 699 with an address");
             refuses(0, sent -> Stun.answer(SUCCESS, sent),
                     "a success without an address");
+            refuses(0, sent -> Stun.answer(SUCCESS, sent, Stun.attribute(1,
+                    hex("00019c40cb007107"))), "a success with MAPPED-ADDRESS"
+                    + " instead of XOR-MAPPED-ADDRESS");
             refuses(0, sent -> Stun.answer(SUCCESS, sent, Stun.attribute(MAPPED,
                     Stun.xored(address, sent)), Stun.attribute(0x7777,
                     new byte[4])), "a success with the unknown attribute 7777,"
@@ -785,13 +792,14 @@ class NatTraversalTest {
             var signed = Stun.signed(Stun.message(SUCCESS, ID, Stun.attribute(
                     6, text("alice"))), PASSWORD);
             var message = decode(Stun.fingerprinted(Stun.append(Stun.append(
-                    Stun.append(signed, MAPPED, Stun.xored(SERVER, signed)),
-                    6, text("eve")), 0x7777, text("x"))));
+                    Stun.append(Stun.append(signed, MAPPED, Stun.xored(SERVER,
+                    signed)), 6, text("eve")), 0x7777, text("x")), 8,
+                    new byte[20])));
             Check.equal("alice", string(message.find(6)), "USERNAME before and"
                     + " behind MESSAGE-INTEGRITY", "the first one counts");
             Check.equal(Optional.empty(), message.address(MAPPED),
-                    "the address behind MESSAGE-INTEGRITY", "counted() leaves"
-                    + " out what is not covered by the signature");
+                    "the address between two MESSAGE-INTEGRITY", "counted()"
+                    + " leaves out what is not covered by the first one");
             Check.equal(List.of(), message.unknown(Set.of(6, 8)),
                     "unknown attributes", "counted() leaves out what is behind"
                     + " MESSAGE-INTEGRITY, FINGERPRINT excepted");
@@ -951,20 +959,31 @@ class NatTraversalTest {
             var script = new Script(sent -> List.of());
             var peer = new NatTraversal.Peer(script, "secret", true);
             script.answers = sent -> !sent.to.equals(THEIRS)
-                    || script.sent.size() < 5 ? List.of()
+                    || sent.number < 5 || sent.number == 6 ? List.of()
                     : List.of(script.arrival(10, sent.to, Stun.signed(
                     Stun.success(sent.data, SERVER), peer.peerKey())));
             Check.equal(Optional.of(THEIRS), NatTraversal.punch(peer,
                     List.of(OTHER, THEIRS), Duration.ofSeconds(2)),
-                    "the result", "the address whose response came");
+                    "the result when the first nomination is lost",
+                    "the address whose response came; the nomination replaces"
+                    + " the check in checks, so it is sent again");
             var nominations = script.sent.stream().filter(s -> Stun.find(s.data,
                     0x25).isPresent()).toList();
-            Check.equal(1, nominations.size(), "checks with USE-CANDIDATE",
-                    "nominate one address, when its first check has succeeded");
-            Check.that(Stun.isSigned(nominations.getFirst().data, peer.key())
-                    && nominations.getFirst().to.equals(THEIRS),
+            Check.equal("110 150", nominations.stream().map(s -> "" + s.millis)
+                    .collect(Collectors.joining(" ")), "when USE-CANDIDATE was"
+                    + " sent, in ms, if a check succeeds at 110 ms",
+                    "nominate one address, at once and again with the next"
+                    + " checks; the answer to that selects it");
+            var nomination = nominations.getFirst();
+            Check.that(Stun.isSigned(nomination.data, peer.key())
+                    && nomination.to.equals(THEIRS),
                     "a signed nomination of " + THEIRS, "");
-            Check.equal(nominations.getFirst().millis + 10L, script.millis(),
+            Check.equal(3L, script.sent.stream().filter(s -> s.to.equals(THEIRS)
+                    && !Arrays.equals(s.data, 8, 20, nomination.data, 8, 20))
+                    .count(), "checks for " + THEIRS + " with another id than"
+                    + " the nomination", "a nomination is a new request: an"
+                    + " answer to the old check does not answer it");
+            Check.equal(160L, script.millis(),
                     "when punch() returned", "the pair is selected when the"
                     + " nomination is answered, not before");
             var both = new Script(sent -> List.of());
@@ -972,13 +991,28 @@ class NatTraversalTest {
                     ? 10 : 20, sent.to, Stun.find(sent.data, 0x25).isPresent()
                     ? new byte[0] : Stun.signed(Stun.success(sent.data, SERVER),
                     peer.peerKey())));
-            NatTraversal.punch(new NatTraversal.Peer(both, "secret", true),
-                    List.of(OTHER, THEIRS), Duration.ofMillis(200));
+            Check.equal(Optional.empty(), NatTraversal.punch(
+                    new NatTraversal.Peer(both, "secret", true),
+                    List.of(OTHER, THEIRS), Duration.ofMillis(200)),
+                    "the result when nominations are not answered, but a check"
+                    + " of another address is", "only the address that was"
+                    + " nominated can be selected");
             Check.equal(Set.of(THEIRS), both.sent.stream().filter(s ->
                     Stun.find(s.data, 0x25).isPresent()).map(Script.Sent::to)
                     .collect(Collectors.toSet()), "the addresses nominated when"
                     + " both answer, " + THEIRS + " first",
                     "nominate one address, the first");
+            var other = new NatTraversal.Peer(new Script(sent -> List.of(
+                    Stun.signed(Stun.success(sent, SERVER), peer.key()))),
+                    "secret", false);
+            Check.equal(Optional.empty(), NatTraversal.punch(other,
+                    List.of(THEIRS), Duration.ofMillis(200)), "the result of"
+                    + " the other side when its checks are answered", "it"
+                    + " waits for a nomination");
+            Check.that(((Script) other.socket()).sent.stream().noneMatch(s ->
+                    Stun.find(s.data, 0x25).isPresent()), "no USE-CANDIDATE"
+                    + " from the side that is not the initiator",
+                    "only the initiator nominates");
         }
 
         @Test
@@ -1255,6 +1289,12 @@ class NatTraversalTest {
                     + " row", "three in a row are answered").code(),
                     "the exception's code", "");
             Check.equal(5, endless.log.size(), "requests after four 438", "");
+            var early = new Relay();
+            early.force(438);
+            early.allocate();
+            Check.equal("[Allocate 438, Allocate 200]", early.log.toString(),
+                    "the requests when a 438 is the first answer",
+                    "a 438 is a challenge, even the first one");
             var session = new Relay();
             session.force(401, 438, 438, 438);
             var turn = session.allocate();
@@ -1559,13 +1599,17 @@ class NatTraversalTest {
                         : "ignores") + " CHANGE-REQUEST", "an answer counts"
                         + " if it is a success from the place asked for");
             }
-            var world = new World(NATS.getFirst());
-            world.refuseElsewhere = true;
-            Check.equal(NatTraversal.Behavior.ADDRESS_AND_PORT_DEPENDENT,
-                    NatTraversal.discover(world.sockets(), SERVER, STANDARD)
-                            .behavior().filtering(), "the filtering found when"
-                    + " errors come from the other places", "only a success"
-                    + " counts");
+            for (boolean refuses : new boolean[] {true, false}) {
+                var world = new World(NATS.getFirst());
+                world.refuseElsewhere = refuses;
+                world.swap = refuses ? 0 : 2;
+                Check.equal(NatTraversal.Behavior.ADDRESS_AND_PORT_DEPENDENT,
+                        NatTraversal.discover(world.sockets(), SERVER, STANDARD)
+                                .behavior().filtering(), "the filtering found"
+                        + (refuses ? " when errors come from the other places"
+                        : " when the places for change 2 and 6 are swapped"),
+                        "only a success from the place asked for counts");
+            }
         }
 
         @Test
@@ -1669,6 +1713,7 @@ class NatTraversalTest {
         private final List<NatTraversal.VirtualNet.Host> inside =
                 new ArrayList<>();
         private boolean refuseElsewhere;
+        private int swap;
 
         World(NatTraversal.NatBehavior behavior) {
             nat = net.nat("203.0.113.7", behavior, Duration.ofMinutes(5));
@@ -1677,7 +1722,8 @@ class NatTraversalTest {
                 hosts.get(i).serve(p -> {
                     int change = Stun.find(p.data(), 3)
                             .map(v -> v[3] >> 1 & 3).orElse(0);
-                    hosts.get(at ^ change).send(p.from(), change != 0
+                    int place = change == 0 ? at : at ^ change ^ swap;
+                    hosts.get(place).send(p.from(), change != 0
                             && refuseElsewhere ? Stun.answer(0x0111, p.data(),
                             Stun.attribute(9, hex("00000400"))) : answer(p));
                 });
