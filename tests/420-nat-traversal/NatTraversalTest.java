@@ -406,8 +406,18 @@ class NatTraversalTest {
         }
 
         @Test
-        void a_request_or_indication_with_the_id_is_no_response()
+        void only_a_success_or_an_error_that_counts_is_a_response()
                 throws IOException {
+            var elsewhere = at("192.0.2.2", 3479);
+            var moved = new Script(sent -> List.of());
+            moved.answers = sent -> List.of(moved.arrival(10, elsewhere,
+                    Stun.success(sent.data, SERVER)));
+            Check.equal(NatTraversal.MessageClass.SUCCESS, succeeds(() ->
+                    client(moved).transact(SERVER, NatTraversal.Message
+                    .request(1), (from, _) -> from.equals(elsewhere)),
+                    "transact() that counts responses from another address",
+                    "counts alone says which source is right")
+                    .messageClass(), "the response's class", "");
             for (int type : new int[] {0x0001, 0x0011}) {
                 var script = new Script(sent -> List.of(cat(Stun.message(type,
                         hex(Arrays.copyOfRange(sent, 8, 20)))),
@@ -755,6 +765,9 @@ class NatTraversalTest {
             same(Stun.fingerprinted(Stun.signed(plain.raw(), key)), both.raw(),
                     "the message with both", "each knows nothing of what"
                     + " follows it");
+            Check.equal(hex(Stun.message(3, ID, Stun.attribute(6,
+                    text("alice")))), hex(plain.raw()), "the message itself"
+                    + " after it was signed", "set the length in a copy");
             Check.that(NatTraversal.integrityOk(both, key)
                     && NatTraversal.integrityOk(plain.signed(key), key),
                     "integrityOk() with and without FINGERPRINT", "set the"
@@ -1097,7 +1110,8 @@ class NatTraversalTest {
             var script = new Script(sent -> List.of());
             var peer = new NatTraversal.Peer(script, "secret", false);
             for (int at : new int[] {10, 110, 210}) {
-                script.arrivals.add(script.arrival(at, OTHER, Stun.signed(
+                var from = at == 10 ? THEIRS : OTHER;
+                script.arrivals.add(script.arrival(at, from, Stun.signed(
                         Stun.message(REQUEST, ID, Stun.attribute(0x25,
                                 new byte[0])), peer.peerKey())));
             }
@@ -1105,9 +1119,10 @@ class NatTraversalTest {
                     Stun.message(REQUEST, ID), peer.peerKey())));
             Check.equal(Optional.of(OTHER), NatTraversal.punch(peer,
                     List.of(THEIRS), Duration.ofSeconds(5)), "the result of"
-                    + " the side that is not the initiator, when " + OTHER
-                    + " nominates", "select the address that the nomination"
-                    + " came from");
+                    + " the side that is not the initiator, when the last"
+                    + " nomination comes from " + OTHER, "each nomination"
+                    + " selects the address it came from, and only a nomination"
+                    + " begins the quietIntervals anew");
             long end = script.millis();
             Check.that(end >= 400 && end <= 420, "the result four intervals"
                     + " after the last nomination at 210 ms, got it at " + end
@@ -1228,6 +1243,9 @@ class NatTraversalTest {
                     "USERNAME of the first request, then USERNAME, REALM and"
                     + " NONCE of the second", "copy REALM and NONCE from the"
                     + " challenge");
+            Check.that(Stun.hasFingerprint(relay.requests.get(1)),
+                    "FINGERPRINT as the last attribute of the second request",
+                    "sign() ends with fingerprinted()");
             Check.that(!relay.ids().get(0).equals(relay.ids().get(1)),
                     "a new id for the second request", "it is another request,"
                     + " not the same one again");
