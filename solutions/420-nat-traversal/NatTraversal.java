@@ -32,7 +32,7 @@ public final class NatTraversal {
         /** Reads one datagram, which may hold anything. */
         // tag::decode[]
         public static Message decode(byte[] datagram) throws StunException {
-            // tag::step1[] a StunException unless there are a header of 20 bytes that begins with two zero bits, a length that is a multiple of 4 and right, and the cookie, and all attributes() end within the message
+            // tag::step1[] throw a StunException unless there are 20 bytes of header that begin with two zero bits, the length is a multiple of 4 and right, the cookie is there, and all attributes() end within the message
             int total = datagram.length;
             var message = new Message(datagram.clone());
             if (total < HEADER || u16(datagram, 0) >= 0x4000
