@@ -1092,7 +1092,7 @@ public final class Http2Server implements AutoCloseable {
             try {
                 server.shutdown(Duration.ofMillis(500));
             } catch (UnsupportedOperationException e) {
-                server.close();   // step 7 is not written
+                // Step 7 is not written: close() is next.
             }
             IO.println("stats " + server.stats());
         } catch (IOException e) {
