@@ -282,17 +282,17 @@ class PipeliningTest {
                 throws IOException {
             works();
             var options = options();
-            named("maxDepth", () -> options.withMaxDepth(0));
-            named("responseTimeout", () -> options.withResponseTimeout(
+            Check.named("maxDepth", () -> options.withMaxDepth(0));
+            Check.named("responseTimeout", () -> options.withResponseTimeout(
                     Duration.ofNanos(-1)));
-            named("idleTimeout", () -> options.withIdleTimeout(
+            Check.named("idleTimeout", () -> options.withIdleTimeout(
                     Duration.ofNanos(-1)));
-            named("nanoClock", () -> options.withNanoClock(null));
-            named("handler", () -> Pipelining.Server.start(ANY, null, options));
-            named("name", () -> new Pipelining.Header("a b", ""));
-            named("value", () -> new Pipelining.Header("a", "b\r\nc: d"));
-            named("target", () -> Pipelining.Request.get("/a b"));
-            named("status", () -> Pipelining.Response.text(100, ""));
+            Check.named("nanoClock", () -> options.withNanoClock(null));
+            Check.named("handler", () -> Pipelining.Server.start(ANY, null, options));
+            Check.named("name", () -> new Pipelining.Header("a b", ""));
+            Check.named("value", () -> new Pipelining.Header("a", "b\r\nc: d"));
+            Check.named("target", () -> Pipelining.Request.get("/a b"));
+            Check.named("status", () -> Pipelining.Response.text(100, ""));
         }
     }
 
@@ -532,11 +532,11 @@ class PipeliningTest {
             client.send(request("/"));
             for (var name : List.of("Host", "connection", "Content-Length",
                     "Transfer-Encoding", "Expect", "Upgrade")) {
-                named("headers", () -> client.send(new Pipelining.Request("GET",
+                Check.named("headers", () -> client.send(new Pipelining.Request("GET",
                         "/", List.of(new Pipelining.Header(name, "x")),
                         new byte[0])));
             }
-            named("method", () -> client.send(new Pipelining.Request("CONNECT",
+            Check.named("method", () -> client.send(new Pipelining.Request("CONNECT",
                     "h:1", List.of(), new byte[0])));
         }
     }
@@ -1510,22 +1510,6 @@ class PipeliningTest {
                 && time.compareTo(race.total()) <= 0), "times above 0 and up to"
                 + " the total of " + race.total() + ", got " + race.each(),
                 "measure from the start of the race");
-    }
-
-    private static void named(String name, Check.Code code) {
-        try {
-            code.run();
-        } catch (IllegalArgumentException | NullPointerException e) {
-            Check.that(String.valueOf(e.getMessage()).contains(name),
-                    "the exception to name " + name + ", got " + e,
-                    "leave the given checks of arguments as they are");
-            return;
-        } catch (Exception e) {
-            throw History.fail("expected a wrong " + name + " to be named, got "
-                    + e, "check the arguments first");
-        }
-        throw History.fail("expected an exception that names " + name,
-                "check the arguments first");
     }
 
     /**
