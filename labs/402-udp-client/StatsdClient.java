@@ -44,7 +44,7 @@ public final class StatsdClient implements AutoCloseable {
      */
     static DatagramChannel open(InetSocketAddress agent) throws IOException {
         throw new UnsupportedOperationException(
-                "TODO step 1: if isUnresolved(), throw UnknownHostException; open a DatagramChannel, make it non-blocking, connect it; if that fails, close it");
+                "TODO step 1: refuse an agent that isUnresolved(); open a DatagramChannel, make it non-blocking, connect it; close it if that fails");
     }
 
     /** Adds {@code delta} to a counter. */
@@ -674,7 +674,8 @@ public final class StatsdClient implements AutoCloseable {
                     + "packets that arrived: " + agent.await(1).size());
         }
 
-        try (var agent = new Agent(0); var client = client(agent, BY_HAND)) {
+        try (var agent = new Agent(0)) {
+            var client = client(agent, BY_HAND);
             var threads = Stream.generate(() -> Thread.startVirtualThread(
                     () -> views(client, 1000, false))).limit(4).toList();
             for (var thread : threads) {

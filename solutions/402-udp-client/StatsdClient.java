@@ -53,7 +53,7 @@ public final class StatsdClient implements AutoCloseable {
      */
     // tag::open[]
     static DatagramChannel open(InetSocketAddress agent) throws IOException {
-        // tag::step1[] if isUnresolved(), throw UnknownHostException; open a DatagramChannel, make it non-blocking, connect it; if that fails, close it
+        // tag::step1[] refuse an agent that isUnresolved(); open a DatagramChannel, make it non-blocking, connect it; close it if that fails
         if (agent.isUnresolved()) {
             throw new UnknownHostException(agent.getHostString());
         }
@@ -823,7 +823,8 @@ public final class StatsdClient implements AutoCloseable {
                     + "packets that arrived: " + agent.await(1).size());
         }
 
-        try (var agent = new Agent(0); var client = client(agent, BY_HAND)) {
+        try (var agent = new Agent(0)) {
+            var client = client(agent, BY_HAND);
             var threads = Stream.generate(() -> Thread.startVirtualThread(
                     () -> views(client, 1000, false))).limit(4).toList();
             for (var thread : threads) {
