@@ -774,7 +774,7 @@ public final class StatsdClient implements AutoCloseable {
     }
 
     private static void demo() throws Exception {
-        IO.println("lab 402  UDP client\n");
+        IO.println("lab 402  UDP client");
         try (var agent = new Agent(0); var client = client(agent, BY_HAND)) {
             show("connect", ".*: 0", "from 127.0.0.1:" + client.localAddress()
                     .getPort() + ", packets sent: " + agent.packets.size());
