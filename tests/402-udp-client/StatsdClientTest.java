@@ -172,9 +172,9 @@ class StatsdClientTest {
                 var seen = WithoutIpv6.run();
                 Check.that(seen.matches("(IOException|SocketException|ConnectException), sockets left open: 0"),
                         "an IOException from open([::1]:8125) in a JVM without IPv6, and no socket left open,"
-                                + "\ngot " + seen, "connect() of the channel throws UnsupportedAddressTypeException, and"
-                                + " open(INET6)\n  UnsupportedOperationException; both are unchecked: open() without an"
-                                + " argument, close the channel,\n  and throw an IOException instead");
+                                + "\ngot " + seen, "connect() of the channel throws UnsupportedAddressTypeException,"
+                                + "\n  and open(INET6) throws UnsupportedOperationException; both are unchecked:"
+                                + "\n  call open() without an argument, close the channel, and throw an IOException");
             }
         }
 
@@ -1122,7 +1122,7 @@ class StatsdClientTest {
                     "finish() must close the channel: close(channel)");
             views(unlucky, 1);
             flush(unlucky);
-            checkStats(unlucky, "finish() must set closed, whatever became of the last packet", "dropped=4", "errors=1");
+            checkStats(unlucky, "finish() must set closed, also if the last packet is lost", "dropped=4", "errors=1");
         }
 
         @Test
