@@ -1108,6 +1108,8 @@ class StatsdClientTest {
             var client = client(channel, BY_HAND);
             views(client, 3);
             client.close();
+            Check.equal(2, channel.writes(), "calls of write() when close() returns, the first of which is refused,",
+                    "finish() must send what is pending by flushPending(), on the thread that calls close()");
             agent.expect(lines(3), "finish() must send what is pending before it closes the channel");
             checkStats(client, "finish() sends by flushPending(), as flush() does", "packets=1", "metricsInPackets=3",
                     "pending=0", "refused=1");
@@ -1150,16 +1152,8 @@ class StatsdClientTest {
             views(client, 3);
             var sending = Beside.run("flush()", client::flush);
             channel.awaitHeld("flush() sends what is pending");
-            var counting = Beside.run("count(\"late\", 1)", () -> client.count("late", 1));
-            counting.settle();
-            if (counting.thread().getState() == Thread.State.TIMED_WAITING) {
-                counting.thread().join(LONG);   // does it give up?
-            }
-            channel.release();
+            countWhileHeld(client, channel, TOGETHER);
             sending.finish(TOGETHER);
-            counting.finish(TOGETHER);
-            checkStats(client, "a thread that finds another one inside must wait, however long it takes:"
-                    + "\n  tryLock() gives up, and its metric is lost and not even counted", "metrics=4");
             flush(client);
             agent.expect(lines(3), TOGETHER);
             agent.expect("late:1|c", TOGETHER);
@@ -1167,13 +1161,43 @@ class StatsdClientTest {
         }
 
         @Test
-        void two_threads_that_flush_send_one_packet() throws Exception {   // rejects: no lock around the flush
-            two("flush()", StatsdClient::flush);
+        void a_metric_waits_while_the_flusher_sends() throws Exception {   // rejects: flushPending() in flushLoop()
+            var agent = UdpSink.open("agent");
+            var channel = ScriptedChannel.to(agent.address(), HELD);
+            var time = FakeTiming.byHand();
+            var client = client(channel, BY_HAND.withFlushInterval(Duration.ofSeconds(10)).withTiming(timing(time)));
+            views(client, 3);
+            var likely = "flushLoop() must call flush(), which calls flushPending() exclusively;"
+                    + "\n  if it does, " + TOGETHER;
+            time.awaitSleepers(1, likely);
+            History.note("10 s pass");
+            time.advance(Duration.ofSeconds(10));
+            channel.awaitHeld("the flusher sends what is pending");
+            countWhileHeld(client, channel, likely);
+            client.close();
+            agent.expect(lines(3), likely);
+            agent.expect("late:1|c", likely);
+            checkStats(client, likely, "metricsInPackets=4", "packets=2", "pending=0");
+        }
+
+        /** Counts one metric on another thread while a write is held up, and then lets the write go on. */
+        private static void countWhileHeld(StatsdClient client, ScriptedChannel channel, String likely)
+                throws Exception {
+            var counting = Beside.run("count(\"late\", 1)", () -> client.count("late", 1));
+            counting.settle();
+            if (counting.thread().getState() == Thread.State.TIMED_WAITING) {
+                counting.thread().join(LONG);   // does it give up?
+            }
+            channel.release();
+            counting.finish(likely);
+            checkStats(client, "a thread that finds another one inside must wait, however long it takes:"
+                    + "\n  tryLock() gives up, and its metric is lost and not even counted", "metrics=4");
         }
 
         @Test
-        void two_threads_that_close_send_one_packet() throws Exception {
-            // rejects: closed set after the flush, outside the lock
+        void two_threads_that_flush_or_close_send_one_packet() throws Exception {
+            // rejects: no lock around the flush; closed set after the flush, outside the lock
+            two("flush()", StatsdClient::flush);
             two("close()", StatsdClient::close);
         }
 
@@ -1186,6 +1210,8 @@ class StatsdClientTest {
             channel.awaitHeld(what + " sends what is pending");
             var other = Beside.run(what, () -> call.accept(client));
             other.settle();
+            Check.that(one.thread().isAlive(), what + " to return after its packet is written, it returned before",
+                    "send on the thread that calls, and start no other thread for it");
             channel.release();
             one.finish(TOGETHER);
             other.finish(TOGETHER);
