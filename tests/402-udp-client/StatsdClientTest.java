@@ -505,7 +505,7 @@ class StatsdClientTest {
                     "do not clear the caller's interrupt status");
             view(client);
             var likely = "if the channel blocks, an interrupt closes it for good: configureBlocking(false) in step 1;"
-                    + "\n  if the channel is open, look for lockInterruptibly() or sleep() in step 7";
+                    + "\n  if the channel is open, look for lockInterruptibly() in step 7";
             agent.expect("page.views:1|c", likely);
             agent.expect("page.views:1|c", likely);
         }
