@@ -490,6 +490,7 @@ public final class HijackServer implements AutoCloseable {
 
     /** A request that is no handshake; it has been answered already. */
     public static final class HandshakeException extends IOException {
+        private static final long serialVersionUID = 1;
         private final int status;
 
         HandshakeException(int status, String message) {
@@ -517,6 +518,7 @@ public final class HijackServer implements AutoCloseable {
 
     /** A client has broken a rule of WebSocket. */
     static final class FrameException extends IOException {
+        private static final long serialVersionUID = 1;
         private final int closeCode;
 
         FrameException(int closeCode, String rule) {
@@ -532,6 +534,7 @@ public final class HijackServer implements AutoCloseable {
 
     /** A client has broken a rule of HTTP. */
     private static final class BadRequestException extends IOException {
+        private static final long serialVersionUID = 1;
         private final int status;
 
         BadRequestException(int status, String rule) {
