@@ -1691,7 +1691,7 @@ public final class HijackServer implements AutoCloseable {
             throw new IOException("this handler is broken");
         }, GET + "\r\n"));
         try (var server = demoServer((q, r) -> r.hijack());
-             var client = client(server, GET + "\r\n")) {
+             var _ = client(server, GET + "\r\n")) {
             for (int i = 0; i < 100 && server.stats().reclaimed() == 0; i++) {
                 System.gc();
                 Thread.sleep(10);
