@@ -41,7 +41,7 @@ import javax.net.ssl.SSLEngine;
 import javax.net.ssl.SSLEngineResult;
 import javax.net.ssl.SSLException;
 import javax.net.ssl.TrustManager;
-import javax.net.ssl.X509ExtendedTrustManager;
+import javax.net.ssl.X509TrustManager;
 
 /**
  * The answering side of one WebRTC connection with one data channel, and the
@@ -291,7 +291,7 @@ public final class DataChannelPeer implements AutoCloseable {
     }
 
     /** The only rule of trust: the certificate is the one in the offer. */
-    static final class FingerprintTrust extends ChecksClients {
+    static final class FingerprintTrust extends TrustsOneCertificate {
 
         private final byte[] expected;
 
@@ -813,40 +813,16 @@ public final class DataChannelPeer implements AutoCloseable {
         }
     }
 
-    /** A trust manager with one question. */
-    private abstract static class ChecksClients
-            extends X509ExtendedTrustManager {
+    /** A trust manager with one question, whichever side is asked about. */
+    private abstract static class TrustsOneCertificate
+            implements X509TrustManager {
 
         abstract void check(X509Certificate[] chain)
                 throws CertificateException;
 
         @Override
-        public void checkClientTrusted(X509Certificate[] chain, String type,
-                SSLEngine engine) throws CertificateException {
-            check(chain);
-        }
-
-        @Override
-        public void checkClientTrusted(X509Certificate[] chain, String type,
-                Socket socket) throws CertificateException {
-            check(chain);
-        }
-
-        @Override
         public void checkClientTrusted(X509Certificate[] chain, String type)
                 throws CertificateException {
-            check(chain);
-        }
-
-        @Override
-        public void checkServerTrusted(X509Certificate[] chain, String type,
-                SSLEngine engine) throws CertificateException {
-            check(chain);
-        }
-
-        @Override
-        public void checkServerTrusted(X509Certificate[] chain, String type,
-                Socket socket) throws CertificateException {
             check(chain);
         }
 
@@ -875,19 +851,10 @@ public final class DataChannelPeer implements AutoCloseable {
                     keys.getCertificate(keys.aliases().nextElement()));
         }
 
-        private static final class Own {
-            static final Identity IDENTITY = generate();
-        }
-
-        /** One for this JVM; it takes keytool about half a second. */
-        static Identity own() {
-            return Own.IDENTITY;
-        }
-
-        private static Identity generate() {
+        /** A new one; it takes keytool about half a second. */
+        static Identity generate() throws IOException {
             try {
-                var file = Files.createTempDirectory("lab415")
-                        .resolve("keys.p12");
+                var file = Files.createTempDirectory("lab415").resolve("keys");
                 var keytool = new ProcessBuilder(System.getProperty(
                         "java.home") + "/bin/keytool", "-genkeypair",
                         "-alias", "peer", "-keyalg", "EC", "-groupname",
@@ -902,9 +869,8 @@ public final class DataChannelPeer implements AutoCloseable {
                 Files.delete(file);
                 Files.delete(file.getParent());
                 return new Identity(keys);
-            } catch (IOException | GeneralSecurityException
-                    | InterruptedException e) {
-                throw new IllegalStateException("no certificate", e);
+            } catch (GeneralSecurityException | InterruptedException e) {
+                throw new IOException("no certificate", e);
             }
         }
 
@@ -1171,7 +1137,7 @@ public final class DataChannelPeer implements AutoCloseable {
         private long peerWindow;
         private long buffered;
         private boolean windowShut;
-        private byte[] handshake = {};   // INIT or COOKIE ECHO, to repeat
+            private byte[] handshake = {};   // INIT or COOKIE ECHO, to repeat
         private long rto = RTO;
         private long deadline = Long.MAX_VALUE;
         private int retries;
@@ -1600,7 +1566,7 @@ public final class DataChannelPeer implements AutoCloseable {
     /** Binds a UDP socket; the address goes into the answer, so no wildcard. */
     public static DataChannelPeer start(InetSocketAddress bind,
             Listener listener, Options options) throws IOException {
-        return start(bind, Identity.own(), listener, options);
+        return start(bind, Identity.generate(), listener, options);
     }
 
     static DataChannelPeer start(InetSocketAddress bind, Identity identity,
