@@ -39,6 +39,7 @@ import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLEngine;
 import javax.net.ssl.SSLEngineResult;
+import javax.net.ssl.SSLEngineResult.HandshakeStatus;
 import javax.net.ssl.SSLException;
 import javax.net.ssl.TrustManager;
 import javax.net.ssl.X509TrustManager;
@@ -393,7 +394,8 @@ public final class DataChannelPeer implements AutoCloseable {
                 message.reset();
             }
             if (message.size() + data.payload().length > MAX_MESSAGE) {
-                abort("a message of more than " + MAX_MESSAGE + " bytes");
+                abort(new CloseReason.Failed(new IOException(
+                        "a message of more than " + MAX_MESSAGE + " bytes")));
                 return;
             }
             message.writeBytes(data.payload());
@@ -421,15 +423,16 @@ public final class DataChannelPeer implements AutoCloseable {
     static final class DataChannel implements MessageReceiver {
 
         private final Listener listener;
-        private final LongSupplier backlog;
+        private final Consumer<CloseReason> ended;
         private final SctpAssociation sctp;
         private final long maxMessageSize;
         private OptionalInt stream = OptionalInt.empty();
 
-        DataChannel(PacketSender out, Listener listener, LongSupplier backlog,
-                long maxMessageSize, LongSupplier nanoClock) {
+        DataChannel(PacketSender out, Listener listener,
+                Consumer<CloseReason> ended, long maxMessageSize,
+                LongSupplier nanoClock) {
             this.listener = listener;
-            this.backlog = backlog;
+            this.ended = ended;
             this.maxMessageSize = maxMessageSize;
             sctp = new SctpAssociation(out, this, nanoClock);
         }
@@ -502,12 +505,12 @@ public final class DataChannelPeer implements AutoCloseable {
 
         @Override
         public void closed(CloseReason reason) {
-            listener.onClosed(reason);
+            ended.accept(reason);
         }
 
         @Override
         public long backlog() {
-            return backlog.getAsLong();
+            return listener.backlog();
         }
     }
 
@@ -523,6 +526,11 @@ public final class DataChannelPeer implements AutoCloseable {
 
         /** Called once, last. */
         default void onClosed(CloseReason reason) {}
+
+        /** Bytes that wait for a listener which is slow. */
+        default long backlog() {
+            return 0;
+        }
     }
 
     /** Why a connection has ended. */
@@ -874,13 +882,17 @@ public final class DataChannelPeer implements AutoCloseable {
             }
         }
 
-        SSLEngine engine(TrustManager trust) throws GeneralSecurityException {
-            var keyManagers = KeyManagerFactory.getInstance("PKIX");
-            keyManagers.init(keys, PASSWORD);
-            var context = SSLContext.getInstance("DTLSv1.2");
-            context.init(keyManagers.getKeyManagers(),
-                    new TrustManager[] {trust}, null);
-            return context.createSSLEngine();
+        SSLEngine engine(TrustManager trust) throws IOException {
+            try {
+                var keyManagers = KeyManagerFactory.getInstance("PKIX");
+                keyManagers.init(keys, PASSWORD);
+                var context = SSLContext.getInstance("DTLSv1.2");
+                context.init(keyManagers.getKeyManagers(),
+                        new TrustManager[] {trust}, null);
+                return context.createSSLEngine();
+            } catch (GeneralSecurityException e) {
+                throw new IOException(e);
+            }
         }
     }
 
@@ -893,6 +905,7 @@ public final class DataChannelPeer implements AutoCloseable {
         private static final long FLIGHT = 1_000_000_000;
         /** 1,200 bytes at the level of IP (RFC 8831, section 5). */
         private static final int LARGEST = 1172;
+        private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
 
         private final SSLEngine engine;
         private final PacketSender out;
@@ -903,27 +916,19 @@ public final class DataChannelPeer implements AutoCloseable {
         private boolean up;
         private boolean closed;
 
+        /** A server that asks for a certificate. */
         DtlsPump(SSLEngine engine, PacketSender out, PacketSender in,
                 LongSupplier nanoClock) throws SSLException {
             this.engine = engine;
             this.out = out;
             this.in = in;
             this.nanoClock = nanoClock;
+            engine.setUseClientMode(false);
+            engine.setNeedClientAuth(true);
             var parameters = engine.getSSLParameters();
             parameters.setMaximumPacketSize(LARGEST);
             engine.setSSLParameters(parameters);
             engine.beginHandshake();
-            sentAt = nanoClock.getAsLong();
-        }
-
-        /** A server that asks for a certificate. */
-        static DtlsPump server(Identity identity, TrustManager trust,
-                PacketSender out, PacketSender in, LongSupplier nanoClock)
-                throws GeneralSecurityException, SSLException {
-            var engine = identity.engine(trust);
-            engine.setUseClientMode(false);
-            engine.setNeedClientAuth(true);
-            return new DtlsPump(engine, out, in, nanoClock);
         }
 
         boolean isUp() {
@@ -938,65 +943,57 @@ public final class DataChannelPeer implements AutoCloseable {
         void receive(byte[] datagram) throws SSLException {
             if (up && (datagram[0] == 20 || datagram[0] == 22)) {
                 lastFlight.forEach(out::send);   // it was lost on its way
+                return;
             }
             var records = ByteBuffer.wrap(datagram);
+            boolean first = true;
+            for (int left = -1; left != records.remaining() && !closed; ) {
+                left = records.remaining();
+                unwrap(records);
+                while (engine.getHandshakeStatus() != HandshakeStatus
+                        .NEED_UNWRAP && isBusy()) {
+                    first = work(first);
+                }
+            }
+        }
+
+        private boolean isBusy() {
+            return engine.getHandshakeStatus()
+                    != HandshakeStatus.NOT_HANDSHAKING;
+        }
+
+        private void unwrap(ByteBuffer records) throws SSLException {
             var plain = ByteBuffer.allocate(1 << 15);
-            boolean answered = false;
-            while (records.hasRemaining() && !closed) {
-                var result = engine.unwrap(records, plain.clear());
-                closed = result.getStatus() == SSLEngineResult.Status.CLOSED;
-                if (plain.position() > 0) {
-                    in.send(Arrays.copyOf(plain.array(), plain.position()));
-                }
-                boolean stuck = result.bytesConsumed() == 0
-                        && result.getHandshakeStatus() == SSLEngineResult
-                                .HandshakeStatus.NEED_UNWRAP;
-                note(result.getHandshakeStatus());
-                answered = advance(answered);
-                if (stuck) {
-                    return;
-                }
+            var result = engine.unwrap(records, plain);
+            up |= result.getHandshakeStatus() == HandshakeStatus.FINISHED;
+            closed |= result.getStatus() == SSLEngineResult.Status.CLOSED;
+            if (plain.position() > 0) {
+                in.send(Arrays.copyOf(plain.array(), plain.position()));
             }
         }
 
-        private void note(SSLEngineResult.HandshakeStatus status) {
-            up |= status == SSLEngineResult.HandshakeStatus.FINISHED;
-        }
-
-        /** Does what the engine asks for, until it asks for a datagram. */
-        private boolean advance(boolean answered) throws SSLException {
-            while (true) {
-                switch (engine.getHandshakeStatus()) {
-                    case NEED_TASK -> {
-                        for (var task = engine.getDelegatedTask();
-                                task != null;
-                                task = engine.getDelegatedTask()) {
-                            task.run();
-                        }
+        /** @return whether the next record begins another flight */
+        private boolean work(boolean first) throws SSLException {
+            switch (engine.getHandshakeStatus()) {
+                case NEED_TASK -> engine.getDelegatedTask().run();
+                case NEED_WRAP -> {
+                    if (first) {
+                        lastFlight.clear();
                     }
-                    case NEED_UNWRAP_AGAIN -> note(engine.unwrap(
-                            ByteBuffer.allocate(0), ByteBuffer.allocate(
-                                    1 << 15)).getHandshakeStatus());
-                    case NEED_WRAP -> {
-                        if (!answered) {
-                            lastFlight.clear();
-                            answered = true;
-                        }
-                        lastFlight.add(wrap(ByteBuffer.allocate(0)));
-                    }
-                    default -> {
-                        return answered;
-                    }
+                    lastFlight.add(wrap(NOTHING));
+                    return false;
                 }
+                default -> unwrap(NOTHING);   // NEED_UNWRAP_AGAIN
             }
+            return first;
         }
 
         private byte[] wrap(ByteBuffer plain) throws SSLException {
             var record = ByteBuffer.allocate(1 << 15);
-            var result = engine.wrap(plain, record);
-            note(result.getHandshakeStatus());
-            var bytes = Arrays.copyOf(record.array(), record.position());
+            up |= engine.wrap(plain, record).getHandshakeStatus()
+                    == HandshakeStatus.FINISHED;
             sentAt = nanoClock.getAsLong();
+            var bytes = Arrays.copyOf(record.array(), record.position());
             if (bytes.length > 0) {
                 out.send(bytes);
             }
@@ -1007,8 +1004,10 @@ public final class DataChannelPeer implements AutoCloseable {
         void tick() throws SSLException {
             if (!up && !closed && !lastFlight.isEmpty()
                     && nanoClock.getAsLong() - sentAt > FLIGHT) {
-                wrap(ByteBuffer.allocate(0));
-                advance(true);
+                do {
+                    wrap(NOTHING);
+                } while (engine.getHandshakeStatus()
+                        == HandshakeStatus.NEED_WRAP);
             }
         }
 
@@ -1017,23 +1016,23 @@ public final class DataChannelPeer implements AutoCloseable {
             var plain = ByteBuffer.wrap(packet);
             wrap(plain);
             if (plain.hasRemaining()) {
-                throw new SSLException("a packet of " + packet.length
-                        + " bytes does not fit into one record");
+                throw new SSLException("too long for a record: "
+                        + packet.length + " bytes");
             }
         }
 
         /** Sends close_notify, or the alert of a failed handshake. */
         void close() {
+            closed = true;
+            engine.closeOutbound();
             try {
-                engine.closeOutbound();
-                while (engine.getHandshakeStatus() == SSLEngineResult
-                        .HandshakeStatus.NEED_WRAP) {
-                    wrap(ByteBuffer.allocate(0));
+                while (engine.getHandshakeStatus()
+                        == HandshakeStatus.NEED_WRAP) {
+                    wrap(NOTHING);
                 }
             } catch (SSLException e) {
                 // There is nobody to tell.
             }
-            closed = true;
         }
     }
 
@@ -1065,21 +1064,18 @@ public final class DataChannelPeer implements AutoCloseable {
 
         /** Tag, window, numbers of streams each way, first TSN. */
         static Init read(ByteBuffer in) {
-            int tag = in.getInt();
-            int window = in.getInt();
-            in.getInt();
-            return new Init(tag, window, in.getInt());
+            return new Init(in.getInt(), in.getInt(),
+                    in.position(in.position() + 4).getInt());
         }
 
         byte[] bytes() {
             return ByteBuffer.allocate(BYTES).putInt(tag).putInt(window)
-                    .putInt(0xffff_ffff).putInt(tsn).array();
+                    .putInt(-1).putInt(tsn).array();
         }
     }
 
-    /** A DATA chunk; the TSN is continued beyond 32 bits. */
-    record Data(long tsn, int flags, int stream, int sequence, int ppid,
-            byte[] payload) {
+    /** A DATA chunk; its TSN goes on beyond 32 bits. */
+    record Data(long tsn, int flags, int stream, int ppid, byte[] payload) {
         boolean begins() {
             return (flags & 2) != 0;
         }
@@ -1087,47 +1083,28 @@ public final class DataChannelPeer implements AutoCloseable {
         boolean ends() {
             return (flags & 1) != 0;
         }
-
-        byte[] chunk() {
-            return SctpCore.chunk(DATA, flags, ByteBuffer.allocate(12)
-                    .putInt((int) tsn).putShort((short) stream)
-                    .putShort((short) sequence).putInt(ppid).array(), payload);
-        }
     }
 
     /** The given half of {@link SctpAssociation}. */
     private abstract static class SctpCore {
 
         static final int WINDOW = 1 << 20;
-        /** A chunk beyond the next one by more is dropped. */
+        /** A chunk that is further ahead is dropped. */
         static final int FARTHEST = 4096;
         private static final int FRAGMENT = 1100;
         private static final int MOST_IN_FLIGHT = 32;
         private static final int MOST_RETRIES = 10;
+        private static final int MOST_BLOCKS = 250;
         private static final long RTO = 1_000_000_000;
-        private static final long RTO_MOST = 60 * RTO;
-
-        private static final class Outgoing {
-            private final Data data;
-            private boolean reported;
-            private int missed;
-
-            Outgoing(Data data) {
-                this.data = data;
-            }
-
-            int size() {
-                return data.payload().length;
-            }
-        }
 
         private final PacketSender out;
         private final MessageReceiver receiver;
         private final LongSupplier nanoClock;
-        private final byte[] secret = new SecureRandom().generateSeed(32);
-        private final Deque<Outgoing> queue = new ArrayDeque<>();
-        private final TreeMap<Long, Outgoing> inFlight = new TreeMap<>();
-        private final Map<Integer, Integer> sequences = new HashMap<>();
+        private final byte[] secret = SecureRandom.getSeed(32);
+        private final Deque<byte[]> queue = new ArrayDeque<>();
+        /** Packets by TSN, and how often a SACK has passed over each. */
+        private final TreeMap<Long, byte[]> inFlight = new TreeMap<>();
+        private final Map<Long, Integer> missed = new HashMap<>();
         private State state = State.CLOSED;
         private Init own = new Init(0, 0, 0);
         private Init peer = own;
@@ -1135,10 +1112,8 @@ public final class DataChannelPeer implements AutoCloseable {
         private long acknowledged;
         private long next;
         private long peerWindow;
-        private long buffered;
         private boolean windowShut;
-            private byte[] handshake = {};   // INIT or COOKIE ECHO, to repeat
-        private long rto = RTO;
+        private int sequence;
         private long deadline = Long.MAX_VALUE;
         private int retries;
 
@@ -1174,35 +1149,28 @@ public final class DataChannelPeer implements AutoCloseable {
             received++;
         }
 
-        /** Bytes that the other side has not acknowledged. */
+        /** About how many bytes wait for an acknowledgement. */
         long buffered() {
-            return buffered;
+            return (long) FRAGMENT * (queue.size() + inFlight.size());
         }
 
-        // The cookie.
-
         static byte[] cookie(Init peer, Init own) {
-            return ByteBuffer.allocate(2 * Init.BYTES).put(peer.bytes())
-                    .put(own.bytes()).array();
+            return join(peer.bytes(), own.bytes());
         }
 
         byte[] signed(byte[] cookie) {
-            var mac = mac("HmacSHA256", secret, cookie);
-            return ByteBuffer.allocate(cookie.length + mac.length)
-                    .put(cookie).put(mac).array();
+            return join(cookie, mac("HmacSHA256", secret, cookie));
         }
 
         boolean isSigned(byte[] cookie) {
-            return cookie.length == 2 * Init.BYTES + 32 && MessageDigest
-                    .isEqual(cookie, signed(Arrays.copyOf(
-                            cookie, 2 * Init.BYTES)));
+            return cookie.length > 2 * Init.BYTES && MessageDigest.isEqual(
+                    cookie, signed(Arrays.copyOf(cookie, 2 * Init.BYTES)));
         }
 
         /** It announces RE-CONFIG, or no browser closes its channel. */
         static byte[] initAck(Init own, byte[] cookie) {
-            return chunk(INIT_ACK, 0, own.bytes(),
-                    parameter(7, cookie), parameter(0x8008,
-                            new byte[] {(byte) RE_CONFIG}));
+            return chunk(INIT_ACK, 0, own.bytes(), parameter(7, cookie),
+                    parameter(0x8008, new byte[] {(byte) RE_CONFIG}));
         }
 
         void establish(Init own, Init peer) {
@@ -1220,33 +1188,30 @@ public final class DataChannelPeer implements AutoCloseable {
                     && this.peer.equals(peer);
         }
 
-        /** Begins an association: for tests and the demo. */
+        /** Begins an association, once more if need be: for the demo. */
         void connect() {
-            own = Init.fresh();
+            own = state == State.CLOSED ? Init.fresh() : own;
             state = State.COOKIE_WAIT;
-            repeat(0, chunk(INIT, 0, own.bytes()));
+            send(0, chunk(INIT, 0, own.bytes()));
         }
 
-        private void repeat(int tag, byte[] chunk) {
-            handshake = packet(tag, chunk);
-            out.send(handshake);
-            deadline = nanoClock.getAsLong() + rto;
+        private static byte[] join(byte[]... parts) {
+            var all = new ByteArrayOutputStream();
+            Stream.of(parts).forEach(all::writeBytes);
+            return all.toByteArray();
         }
-
-        // Packets.
 
         static byte[] chunk(int type, int flags, byte[]... parts) {
-            int length = 4 + Stream.of(parts).mapToInt(p -> p.length).sum();
-            var chunk = ByteBuffer.allocate(length + 3 & ~3)
-                    .put((byte) type).put((byte) flags)
-                    .putShort((short) length);
-            Stream.of(parts).forEach(chunk::put);
-            return chunk.array();
+            return padded(type << 8 | flags, join(parts));
         }
 
         private static byte[] parameter(int type, byte[] value) {
+            return padded(type, value);
+        }
+
+        private static byte[] padded(int head, byte[] value) {
             return ByteBuffer.allocate(4 + value.length + 3 & ~3)
-                    .putShort((short) type)
+                    .putShort((short) head)
                     .putShort((short) (4 + value.length)).put(value).array();
         }
 
@@ -1273,28 +1238,21 @@ public final class DataChannelPeer implements AutoCloseable {
         /** A packet from the other side, or from anybody. */
         void receive(byte[] packet) {
             var in = ByteBuffer.wrap(packet);
-            if (packet.length < 16 || state == State.ENDED
-                    || in.getInt(8) != checksum(packet)) {
+            if (packet.length < 16 || in.getInt(8) != checksum(packet)) {
                 return;
             }
-            int tag = in.getInt(4);
-            boolean hasData = false;
             in.position(12);
-            while (in.remaining() >= 4 && state != State.ENDED) {
-                int type = Byte.toUnsignedInt(in.get());
-                int flags = in.get();
-                int length = Short.toUnsignedInt(in.getShort()) - 4;
-                if (length < 0 || length > in.remaining()) {
-                    break;
+            boolean hasData = false;
+            try {
+                while (in.remaining() >= 4 && state != State.ENDED) {
+                    int type = Byte.toUnsignedInt(in.get());
+                    int flags = in.get();
+                    var body = value(in);
+                    hasData |= type == DATA;
+                    chunkReceived(in.getInt(4), type, flags, body);
                 }
-                var body = in.slice(in.position(), length);
-                in.position(Math.min(in.limit(),
-                        in.position() + (length + 3 & ~3)));
-                try {
-                    hasData |= chunkReceived(tag, type, flags, body);
-                } catch (BufferUnderflowException e) {
-                    break;   // shorter than its type must be
-                }
+            } catch (BufferUnderflowException | IndexOutOfBoundsException e) {
+                // A chunk that is shorter than it must be: the rest is lost.
             }
             if (hasData && state == State.ESTABLISHED) {
                 sendSack();
@@ -1302,21 +1260,13 @@ public final class DataChannelPeer implements AutoCloseable {
             flush();
         }
 
-        private boolean chunkReceived(int tag, int type, int flags,
-                ByteBuffer body) {
-            boolean isReflected = type == ABORT && (flags & 1) != 0;
-            if (type == INIT) {
-                var init = Init.read(body);
-                if (tag == 0 && init.tag() != 0) {
-                    initReceived(init);
-                }
-            } else if (type == COOKIE_ECHO) {
-                cookieReceived(tag, bytes(body));
-            } else if (tag == (isReflected ? peer.tag() : own.tag())
-                    && state != State.CLOSED) {
-                return ourChunk(type, flags, body);
-            }
-            return false;
+        /** What a length at this place encloses, without its padding. */
+        private static ByteBuffer value(ByteBuffer in) {
+            int length = Short.toUnsignedInt(in.getShort()) - 4;
+            var value = in.slice(in.position(), length);
+            in.position(Math.min(in.limit(),
+                    in.position() + (length + 3 & ~3)));
+            return value;
         }
 
         private static byte[] bytes(ByteBuffer in) {
@@ -1325,23 +1275,29 @@ public final class DataChannelPeer implements AutoCloseable {
             return bytes;
         }
 
-        /** @return whether it was DATA */
-        private boolean ourChunk(int type, int flags, ByteBuffer body) {
+        private void chunkReceived(int tag, int type, int flags,
+                ByteBuffer body) {
+            boolean isReflected = type == ABORT && (flags & 1) != 0;
+            if (type == INIT && tag == 0) {
+                initReceived(Init.read(body));
+            } else if (type == COOKIE_ECHO) {
+                cookieReceived(tag, bytes(body));
+            } else if (state != State.CLOSED
+                    && tag == (isReflected ? peer.tag() : own.tag())) {
+                ourChunk(type, flags, body);
+            }
+        }
+
+        private void ourChunk(int type, int flags, ByteBuffer body) {
             switch (type) {
                 case INIT_ACK -> initAckReceived(body);
-                case COOKIE_ACK -> {
-                    if (state == State.COOKIE_ECHOED) {
-                        state = State.ESTABLISHED;
-                        deadline = Long.MAX_VALUE;
-                        rto = RTO;
-                    }
-                }
+                case COOKIE_ACK -> state = State.ESTABLISHED;
                 case DATA -> {
-                    dataReceived(new Data(
-                            received + (body.getInt() - (int) received), flags,
-                            body.getShort() & 0xffff, body.getShort() & 0xffff,
-                            body.getInt(), bytes(body)));
-                    return true;
+                    long tsn = received + (body.getInt() - (int) received);
+                    int stream = Short.toUnsignedInt(body.getShort());
+                    body.getShort();
+                    dataReceived(new Data(tsn, flags, stream, body.getInt(),
+                            bytes(body)));
                 }
                 case SACK -> sackReceived(body);
                 case HEARTBEAT -> send(peer.tag(),
@@ -1354,25 +1310,17 @@ public final class DataChannelPeer implements AutoCloseable {
                 case ABORT -> end(new CloseReason.ByPeer());
                 default -> {}
             }
-            return false;
         }
 
         private void initAckReceived(ByteBuffer body) {
-            if (state != State.COOKIE_WAIT) {
-                return;
-            }
             var init = Init.read(body);
-            while (body.remaining() >= 4) {
+            while (body.remaining() >= 4 && state == State.COOKIE_WAIT) {
                 int type = body.getShort();
-                int length = Short.toUnsignedInt(body.getShort()) - 4;
-                var value = new byte[Math.min(length, body.remaining())];
-                body.get(value);
-                body.position(Math.min(body.limit(),
-                        body.position() + (-length & 3)));
+                var value = value(body);
                 if (type == 7) {
                     establish(own, init);
                     state = State.COOKIE_ECHOED;
-                    repeat(init.tag(), chunk(COOKIE_ECHO, 0, value));
+                    send(init.tag(), chunk(COOKIE_ECHO, 0, bytes(value)));
                 }
             }
         }
@@ -1380,74 +1328,63 @@ public final class DataChannelPeer implements AutoCloseable {
         /** The other side has closed the channel (RFC 8831 §6.7). */
         private void resetReceived(ByteBuffer body) {
             if (body.getShort() == 13) {
-                body.getShort();
-                send(peer.tag(), chunk(RE_CONFIG, 0, parameter(16,
-                        ByteBuffer.allocate(8).putInt(body.getInt()).putInt(1)
-                                .array())));
+                var answer = ByteBuffer.allocate(8).putInt(body.getInt(4))
+                        .putInt(1).array();
+                send(peer.tag(), chunk(RE_CONFIG, 0, parameter(16, answer)));
                 send(peer.tag(), chunk(ABORT, 0));
                 end(new CloseReason.ByPeer());
             }
         }
 
         private void sendSack() {
-            var blocks = ByteBuffer.allocate(4 * FARTHEST);
-            long first = -1;
-            long last = -1;
+            var blocks = new ArrayList<long[]>();
             for (long tsn : beyondGap()) {
-                if (tsn != last + 1 || first < 0) {
-                    putBlock(blocks, first, last);
-                    first = tsn;
+                if (!blocks.isEmpty() && blocks.getLast()[1] == tsn - 1) {
+                    blocks.getLast()[1] = tsn;
+                } else if (blocks.size() < MOST_BLOCKS) {
+                    blocks.add(new long[] {tsn, tsn});
                 }
-                last = tsn;
             }
-            putBlock(blocks, first, last);
             int room = (int) Math.max(0, WINDOW - receiver.backlog());
             windowShut = room == 0;
-            int count = Math.min(blocks.position() / 4, 250);   // in a packet
-            send(peer.tag(), chunk(SACK, 0, ByteBuffer.allocate(12)
+            var sack = ByteBuffer.allocate(12 + 4 * blocks.size())
                     .putInt((int) received).putInt(room)
-                    .putShort((short) count).putShort((short) 0).array(),
-                    Arrays.copyOf(blocks.array(), 4 * count)));
+                    .putShort((short) blocks.size()).putShort((short) 0);
+            blocks.forEach(block -> sack.putShort((short) (block[0] - received))
+                    .putShort((short) (block[1] - received)));
+            send(peer.tag(), chunk(SACK, 0, sack.array()));
         }
-
-        private void putBlock(ByteBuffer blocks, long first, long last) {
-            if (first >= 0) {
-                blocks.putShort((short) (first - received))
-                        .putShort((short) (last - received));
-            }
-        }
-
-        // Sending.
 
         /** Cuts a message into chunks, and sends what the windows allow. */
         void send(int stream, int ppid, byte[] message) {
-            int sequence = sequences.merge(stream, 1, Integer::sum) - 1;
             for (int at = 0; at < message.length; at += FRAGMENT) {
                 int end = Math.min(at + FRAGMENT, message.length);
-                int flags = (at == 0 ? 2 : 0) | (end == message.length ? 1 : 0);
-                queue.add(new Outgoing(new Data(next++, flags, stream,
-                        sequence, ppid, Arrays.copyOfRange(message, at, end))));
+                var head = ByteBuffer.allocate(12).putInt((int) next++)
+                        .putShort((short) stream).putShort((short) sequence)
+                        .putInt(ppid).array();
+                queue.add(packet(peer.tag(), chunk(DATA, (at == 0 ? 2 : 0)
+                        | (end == message.length ? 1 : 0), head,
+                        Arrays.copyOfRange(message, at, end))));
             }
-            buffered += message.length;
+            sequence++;
             flush();
         }
 
         private void flush() {
             while (state == State.ESTABLISHED && !queue.isEmpty()
                     && inFlight.size() < MOST_IN_FLIGHT
-                    && (inFlight.isEmpty() || inFlightBytes()
-                            + queue.getFirst().size() <= peerWindow)) {
-                var outgoing = queue.removeFirst();
+                    && (inFlight.isEmpty() || (inFlight.size() + 1L) * FRAGMENT
+                            <= peerWindow)) {
                 if (inFlight.isEmpty()) {
-                    deadline = nanoClock.getAsLong() + rto;
+                    startTimer();
                 }
-                inFlight.put(outgoing.data.tsn(), outgoing);
-                send(peer.tag(), outgoing.data.chunk());
+                inFlight.put(next - queue.size(), queue.getFirst());
+                out.send(queue.removeFirst());
             }
         }
 
-        private long inFlightBytes() {
-            return inFlight.values().stream().mapToLong(Outgoing::size).sum();
+        private void startTimer() {
+            deadline = nanoClock.getAsLong() + (RTO << Math.min(retries, 6));
         }
 
         private void sackReceived(ByteBuffer body) {
@@ -1456,75 +1393,57 @@ public final class DataChannelPeer implements AutoCloseable {
                 return;   // an old one, or a lie
             }
             peerWindow = Integer.toUnsignedLong(body.getInt());
-            int blocks = body.getShort() & 0xffff;
-            body.getShort();
-            var done = inFlight.headMap(upTo, true);
-            buffered -= done.values().stream().mapToLong(Outgoing::size).sum();
-            done.clear();
+            int blocks = body.getInt() >>> 16;
+            inFlight.headMap(upTo, true).clear();
+            missed.keySet().removeIf(tsn -> tsn <= upTo);
             if (upTo > acknowledged) {
                 acknowledged = upTo;
                 retries = 0;
-                rto = RTO;
-                deadline = inFlight.isEmpty() ? Long.MAX_VALUE
-                        : nanoClock.getAsLong() + rto;
+                startTimer();
             }
+            long last = upTo;
             for (; blocks > 0; blocks--) {
-                reported(upTo + (body.getShort() & 0xffff),
-                        upTo + (body.getShort() & 0xffff));
+                long first = upTo + Short.toUnsignedInt(body.getShort());
+                last = upTo + Short.toUnsignedInt(body.getShort());
+                inFlight.subMap(first, Math.max(first, last + 1)).clear();
             }
-        }
-
-        /** What three reports have skipped is sent again at once (§7.2.4). */
-        private void reported(long first, long last) {
-            if (first > last) {
-                return;
-            }
-            inFlight.subMap(first, true, last, true).values()
-                    .forEach(outgoing -> outgoing.reported = true);
-            for (var outgoing : inFlight.headMap(first).values()) {
-                if (!outgoing.reported && ++outgoing.missed == 3) {
-                    send(peer.tag(), outgoing.data.chunk());
+            // What three reports have passed over is sent again (§7.2.4).
+            inFlight.headMap(last).forEach((tsn, packet) -> {
+                if (missed.merge(tsn, 1, Integer::sum) == 3) {
+                    out.send(packet);
                 }
-            }
+            });
         }
 
         /** Does what is due by the clock. */
         void tick() {
-            if (windowShut && receiver.backlog() < WINDOW / 2
-                    && state == State.ESTABLISHED) {
+            if (state != State.ESTABLISHED) {
+                return;
+            }
+            if (windowShut && receiver.backlog() < WINDOW / 2) {
                 sendSack();   // the window is open again
             }
-            if (deadline == Long.MAX_VALUE || state == State.ENDED
-                    || nanoClock.getAsLong() - deadline < 0) {
+            if (inFlight.isEmpty() || nanoClock.getAsLong() - deadline < 0) {
                 return;
             }
             if (++retries > MOST_RETRIES) {
                 end(new CloseReason.Failed(new SocketTimeoutException(
                         "the other side acknowledges nothing")));
-                return;
             }
-            rto = Math.min(2 * rto, RTO_MOST);
-            deadline = nanoClock.getAsLong() + rto;
-            if (state == State.ESTABLISHED) {
-                inFlight.values().stream().filter(each -> !each.reported)
-                        .forEach(each -> send(
-                                peer.tag(), each.data.chunk()));
-            } else {
-                out.send(handshake);
-            }
+            startTimer();
+            inFlight.values().forEach(out::send);
         }
 
         /** Ends it at once, and tells the other side. */
         void close() {
+            abort(new CloseReason.Here());
+        }
+
+        void abort(CloseReason reason) {
             if (state == State.ESTABLISHED) {
                 send(peer.tag(), chunk(ABORT, 0));
             }
-            end(new CloseReason.Here());
-        }
-
-        void abort(String why) {
-            send(peer.tag(), chunk(ABORT, 0));
-            end(new CloseReason.Failed(new IOException(why)));
+            end(reason);
         }
 
         private void end(CloseReason reason) {
@@ -1544,19 +1463,17 @@ public final class DataChannelPeer implements AutoCloseable {
 
     private final DatagramSocket socket;
     private final Identity identity;
-    private final Listener listener;
     private final Options options;
     private final Local local;
-    private final Events events = new Events();
-    private final CompletableFuture<String> opened = new CompletableFuture<>();
+    private final Events events;
     private Optional<Connection> connection = Optional.empty();
     private boolean ended;
 
     private DataChannelPeer(InetSocketAddress bind, Identity identity,
             Listener listener, Options options) throws IOException {
         this.identity = identity;
-        this.listener = Objects.requireNonNull(listener, "listener");
         this.options = Objects.requireNonNull(options, "options");
+        events = new Events(Objects.requireNonNull(listener, "listener"));
         socket = new DatagramSocket(bind);
         socket.setSoTimeout(TICK);
         local = Local.of((InetSocketAddress) socket.getLocalSocketAddress(),
@@ -1595,7 +1512,7 @@ public final class DataChannelPeer implements AutoCloseable {
 
     /** The label, when the channel is open; fails with the reason if not. */
     public CompletableFuture<String> opened() {
-        return opened.copy();
+        return events.opened.copy();
     }
 
     /** Waits while more than 1 MiB is unacknowledged. */
@@ -1630,67 +1547,49 @@ public final class DataChannelPeer implements AutoCloseable {
     /** Ends the connection at once, and tells the other side. */
     @Override
     public synchronized void close() {
-        if (!ended) {
-            connection.ifPresent(each -> each.channel.sctp().close());
-            ended(new CloseReason.Here());
-        }
+        connection.ifPresent(each -> each.channel.sctp().close());
+        end(new CloseReason.Here());
     }
 
     private void run() {
-        var packet = new DatagramPacket(new byte[2048], 2048);
         while (!socket.isClosed()) {
+            var packet = new DatagramPacket(new byte[2048], 2048);
             try {
-                packet.setLength(2048);
                 socket.receive(packet);
-                step(Optional.of(packet));
-            } catch (SocketTimeoutException e) {
-                step(Optional.empty());
             } catch (IOException e) {
-                fail(e);
+                packet.setLength(0);   // nothing came, or it is closed
             }
+            step(packet);
         }
     }
 
-    private synchronized void step(Optional<DatagramPacket> packet) {
-        if (ended) {
-            return;
-        }
-        var all = connection.orElseThrow();
-        try {
-            if (packet.isPresent()) {
-                all.receive(Arrays.copyOf(packet.get().getData(),
-                        packet.get().getLength()),
-                        (InetSocketAddress) packet.get().getSocketAddress());
+    private synchronized void step(DatagramPacket packet) {
+        if (!ended) {
+            try {
+                connection.orElseThrow().step(Arrays.copyOf(packet.getData(),
+                        packet.getLength()),
+                        (InetSocketAddress) packet.getSocketAddress());
+            } catch (IOException e) {
+                end(new CloseReason.Failed(e));
+            } catch (UncheckedIOException e) {
+                end(new CloseReason.Failed(e.getCause()));
             }
-            all.tick();
-        } catch (IOException e) {
-            fail(e);
-        } catch (UncheckedIOException e) {
-            fail(e.getCause());
         }
         notifyAll();   // somebody may wait to send
     }
 
-    private synchronized void fail(IOException cause) {
-        ended(new CloseReason.Failed(cause));
-    }
-
-    private synchronized void ended(CloseReason reason) {
-        if (ended) {
-            return;
+    private synchronized void end(CloseReason reason) {
+        if (!ended) {
+            ended = true;
+            connection.ifPresent(each -> each.dtls.close());
+            socket.close();
+            events.onClosed(reason);
+            notifyAll();
         }
-        ended = true;
-        connection.ifPresent(each -> each.dtls.close());
-        socket.close();
-        opened.completeExceptionally(reason instanceof CloseReason.Failed(
-                var cause) ? cause : new IOException("closed"));
-        events.add(0, () -> listener.onClosed(reason));
-        events.end();
-        notifyAll();
     }
 
     /** The protocols of one connection, one in the other. */
-    private final class Connection implements Listener {
+    private final class Connection {
 
         private final IceLiteAgent agent;
         private final DtlsPump dtls;
@@ -1699,18 +1598,15 @@ public final class DataChannelPeer implements AutoCloseable {
 
         Connection(Offer offer) throws IOException {
             agent = new IceLiteAgent(local, offer.ufrag(), options);
-            channel = new DataChannel(this::seal, this, events::backlog,
-                    offer.maxMessageSize(), options.nanoClock());
-            try {
-                dtls = DtlsPump.server(identity,
-                        new FingerprintTrust(offer.fingerprint()),
-                        bytes -> agent.nominated().ifPresent(
-                                to -> transmit(bytes, to)),
-                        packet -> channel.sctp().receive(packet),
-                        options.nanoClock());
-            } catch (GeneralSecurityException e) {
-                throw new IOException(e);
-            }
+            channel = new DataChannel(this::seal, events,
+                    DataChannelPeer.this::end, offer.maxMessageSize(),
+                    options.nanoClock());
+            dtls = new DtlsPump(identity.engine(
+                    new FingerprintTrust(offer.fingerprint())),
+                    bytes -> agent.nominated().ifPresent(
+                            to -> transmit(bytes, to)),
+                    packet -> channel.sctp().receive(packet),
+                    options.nanoClock());
         }
 
         private void seal(byte[] packet) {
@@ -1729,9 +1625,8 @@ public final class DataChannelPeer implements AutoCloseable {
             }
         }
 
-        /** The first byte tells the protocol (RFC 7983). */
-        void receive(byte[] packet, InetSocketAddress from)
-                throws IOException {
+        /** A datagram, whose first byte tells the protocol (RFC 7983). */
+        void step(byte[] packet, InetSocketAddress from) throws IOException {
             int first = packet.length == 0 ? 255 : packet[0] & 0xff;
             if (first <= 3) {
                 agent.receive(packet, from).ifPresent(
@@ -1739,14 +1634,15 @@ public final class DataChannelPeer implements AutoCloseable {
             } else if (first >= 20 && first <= 63 && agent.isChecked(from)) {
                 dtls.receive(packet);
                 if (dtls.isClosed()) {
-                    ended(new CloseReason.ByPeer());
+                    end(new CloseReason.ByPeer());
                 }
             }
-        }
-
-        void tick() throws IOException {
             dtls.tick();
             channel.sctp().tick();
+            requireProgress();
+        }
+
+        private void requireProgress() throws IOException {
             long waited = options.nanoClock().getAsLong() - answeredAt;
             if (!channel.isOpen()
                     && waited > options.handshakeTimeout().toNanos()) {
@@ -1759,54 +1655,57 @@ public final class DataChannelPeer implements AutoCloseable {
                         + options.consentTimeout());
             }
         }
+    }
+
+    /** Passes on to the listener, and counts the bytes that wait for it. */
+    private static final class Events implements Listener {
+
+        private final Listener listener;
+        private final CompletableFuture<String> opened =
+                new CompletableFuture<>();
+        private final AtomicLong backlog = new AtomicLong();
+        private final ExecutorService thread = Executors
+                .newSingleThreadExecutor(Thread.ofVirtual().factory());
+
+        Events(Listener listener) {
+            this.listener = listener;
+        }
+
+        private void add(long size, Runnable event) {
+            backlog.addAndGet(size);
+            thread.submit(() -> {
+                event.run();
+                backlog.addAndGet(-size);
+            });
+        }
 
         @Override
         public void onOpen(String label) {
             opened.complete(label);
-            events.add(0, () -> listener.onOpen(label));
+            add(0, () -> listener.onOpen(label));
         }
 
         @Override
         public void onText(String text) {
-            events.add(text.length(), () -> listener.onText(text));
+            add(text.length(), () -> listener.onText(text));
         }
 
         @Override
         public void onBinary(byte[] bytes) {
-            events.add(bytes.length, () -> listener.onBinary(bytes));
+            add(bytes.length, () -> listener.onBinary(bytes));
         }
 
         @Override
         public void onClosed(CloseReason reason) {
-            ended(reason);
-        }
-    }
-
-    /** Calls the listener, and counts the bytes that wait for it. */
-    private static final class Events {
-
-        private final ExecutorService thread = Executors
-                .newSingleThreadExecutor(Thread.ofVirtual()
-                        .name("lab415-listener").factory());
-        private final AtomicLong backlog = new AtomicLong();
-
-        void add(long size, Runnable event) {
-            backlog.addAndGet(size);
-            thread.execute(() -> {
-                try {
-                    event.run();
-                } finally {
-                    backlog.addAndGet(-size);
-                }
-            });
-        }
-
-        long backlog() {
-            return backlog.get();
-        }
-
-        void end() {
+            opened.completeExceptionally(reason instanceof CloseReason.Failed(
+                    var cause) ? cause : new IOException("closed"));
+            add(0, () -> listener.onClosed(reason));
             thread.shutdown();
+        }
+
+        @Override
+        public long backlog() {
+            return backlog.get();
         }
     }
 
