@@ -33,16 +33,7 @@ import java.security.cert.Certificate;
 import java.security.cert.CertificateEncodingException;
 import java.security.cert.CertificateException;
 import java.security.cert.X509Certificate;
-import javax.crypto.Mac;
-import javax.crypto.spec.SecretKeySpec;
-import javax.net.ssl.KeyManagerFactory;
-import javax.net.ssl.SSLContext;
-import javax.net.ssl.SSLEngine;
-import javax.net.ssl.SSLEngineResult;
 import javax.net.ssl.SSLEngineResult.HandshakeStatus;
-import javax.net.ssl.SSLException;
-import javax.net.ssl.TrustManager;
-import javax.net.ssl.X509TrustManager;
 
 /**
  * The answering side of one WebRTC connection with one data channel, and the
@@ -57,7 +48,7 @@ import javax.net.ssl.X509TrustManager;
  */
 public final class DataChannelPeer implements AutoCloseable {
 
-    /** Whoever is in the same room gets what is meant for him. */
+    /** Relays texts between the members of a room; thread-safe. */
     static final class Rooms {
 
         private static final int MOST_MEMBERS = 8;
@@ -227,7 +218,15 @@ public final class DataChannelPeer implements AutoCloseable {
         private final byte[] key;
         private final long consentNanos;
         private final LongSupplier nanoClock;
-        private final Set<InetSocketAddress> checked = new HashSet<>();
+        /** The last few, so that nobody can fill the memory with them. */
+        private final Set<InetSocketAddress> checked =
+                Collections.newSetFromMap(new LinkedHashMap<>() {
+                    @Override
+                    protected boolean removeEldestEntry(
+                            Map.Entry<InetSocketAddress, Boolean> eldest) {
+                        return size() > MOST_ADDRESSES;
+                    }
+                });
         private Optional<InetSocketAddress> nominated = Optional.empty();
         private long lastCheck;
         private int rejected;
@@ -256,11 +255,9 @@ public final class DataChannelPeer implements AutoCloseable {
                 return Optional.empty();
             }
             lastCheck = nanoClock.getAsLong();
-            if (checked.size() < MOST_ADDRESSES || checked.contains(from)) {
-                checked.add(from);
-                if (request.get().has(StunMessage.USE_CANDIDATE)) {
-                    nominated = Optional.of(from);
-                }
+            checked.add(from);
+            if (request.get().has(StunMessage.USE_CANDIDATE)) {
+                nominated = Optional.of(from);
             }
             return Optional.of(request.get().success(from, key));
             // end::step3[]
@@ -789,26 +786,45 @@ public final class DataChannelPeer implements AutoCloseable {
         /** The success response, which tells the sender its own address. */
         byte[] success(InetSocketAddress from, byte[] key) {
             var address = from.getAddress().getAddress();
-            int length = 4 + address.length;
-            var out = ByteBuffer.allocate(20 + 4 + length + 24 + 8)
-                    .putShort((short) 0x0101).putShort((short) 0)
-                    .put(bytes, 4, 16)
-                    .putShort((short) 0x0020).putShort((short) length)
+            var value = ByteBuffer.allocate(4 + address.length)
                     .putShort((short) (address.length == 4 ? 1 : 2))
                     .putShort((short) (from.getPort() ^ COOKIE >>> 16));
             for (int i = 0; i < address.length; i++) {
-                out.put((byte) (address[i] ^ bytes[4 + i]));
+                value.put((byte) (address[i] ^ bytes[4 + i]));
             }
-            out.putShort(2, (short) (out.position() - 20 + 24));
-            out.put(new byte[] {0, MESSAGE_INTEGRITY, 0, 20}).put(mac(
-                    "HmacSHA1", key, Arrays.copyOf(
-                            out.array(), out.position() - 4)));
-            out.putShort(2, (short) (out.position() - 20 + 8));
+            return signed(0x0101, Arrays.copyOfRange(bytes, 8, 20), key,
+                    attribute(0x0020, value.array()));
+        }
+
+        /** Its length does not count the padding. */
+        static byte[] attribute(int type, byte[] value) {
+            return ByteBuffer.allocate(4 + (value.length + 3 & ~3))
+                    .putShort((short) type).putShort((short) value.length)
+                    .put(value).array();
+        }
+
+        /** With the attributes, MESSAGE-INTEGRITY and FINGERPRINT. */
+        static byte[] signed(int type, byte[] id, byte[] key,
+                byte[]... attributes) {
+            var all = join(attributes);
+            var out = ByteBuffer.allocate(20 + all.length + 24 + 8)
+                    .putShort((short) type)
+                    .putShort((short) (all.length + 24))
+                    .putInt(COOKIE).put(id).put(all);
+            out.put(attribute(MESSAGE_INTEGRITY, mac("HmacSHA1", key,
+                    Arrays.copyOf(out.array(), out.position()))));
+            out.putShort(2, (short) (all.length + 24 + 8));
             var crc = new CRC32();
             crc.update(out.array(), 0, out.position());
-            return out.putShort((short) 0x8028).putShort((short) 4)
-                    .putInt((int) crc.getValue() ^ 0x5354554E).array();
+            return out.put(attribute(0x8028, ByteBuffer.allocate(4).putInt(
+                    (int) crc.getValue() ^ 0x5354554E).array())).array();
         }
+    }
+
+    private static byte[] join(byte[]... parts) {
+        var all = new ByteArrayOutputStream();
+        Stream.of(parts).forEach(all::writeBytes);
+        return all.toByteArray();
     }
 
     private static byte[] mac(String algorithm, byte[] key, byte[] bytes) {
@@ -1064,8 +1080,10 @@ public final class DataChannelPeer implements AutoCloseable {
 
         /** Tag, window, numbers of streams each way, first TSN. */
         static Init read(ByteBuffer in) {
-            return new Init(in.getInt(), in.getInt(),
-                    in.position(in.position() + 4).getInt());
+            int tag = in.getInt();
+            int window = in.getInt();
+            in.getInt();
+            return new Init(tag, window, in.getInt());
         }
 
         byte[] bytes() {
@@ -1195,12 +1213,6 @@ public final class DataChannelPeer implements AutoCloseable {
             send(0, chunk(INIT, 0, own.bytes()));
         }
 
-        private static byte[] join(byte[]... parts) {
-            var all = new ByteArrayOutputStream();
-            Stream.of(parts).forEach(all::writeBytes);
-            return all.toByteArray();
-        }
-
         static byte[] chunk(int type, int flags, byte[]... parts) {
             return padded(type << 8 | flags, join(parts));
         }
@@ -1278,7 +1290,7 @@ public final class DataChannelPeer implements AutoCloseable {
         private void chunkReceived(int tag, int type, int flags,
                 ByteBuffer body) {
             boolean isReflected = type == ABORT && (flags & 1) != 0;
-            if (type == INIT && tag == 0) {
+            if (type == INIT && tag == 0 && body.getInt(0) != 0) {
                 initReceived(Init.read(body));
             } else if (type == COOKIE_ECHO) {
                 cookieReceived(tag, bytes(body));
@@ -1293,6 +1305,9 @@ public final class DataChannelPeer implements AutoCloseable {
                 case INIT_ACK -> initAckReceived(body);
                 case COOKIE_ACK -> state = State.ESTABLISHED;
                 case DATA -> {
+                    if (receiver.backlog() > 2 * WINDOW) {
+                        return;   // more than our window has allowed
+                    }
                     long tsn = received + (body.getInt() - (int) received);
                     int stream = Short.toUnsignedInt(body.getShort());
                     body.getShort();
@@ -1672,10 +1687,16 @@ public final class DataChannelPeer implements AutoCloseable {
         }
 
         private void add(long size, Runnable event) {
+            if (thread.isShutdown()) {
+                return;   // nothing comes after onClosed()
+            }
             backlog.addAndGet(size);
-            thread.submit(() -> {
-                event.run();
-                backlog.addAndGet(-size);
+            thread.execute(() -> {
+                try {
+                    event.run();
+                } finally {
+                    backlog.addAndGet(-size);
+                }
             });
         }
 
@@ -1800,6 +1821,7 @@ public final class DataChannelPeer implements AutoCloseable {
                 extends SimpleChannelInboundHandler<WebSocketFrame> {
             private final Rooms rooms;
             private Member self = text -> {};
+            private boolean closing;
 
             Connected(Rooms rooms) {
                 this.rooms = rooms;
@@ -1807,22 +1829,19 @@ public final class DataChannelPeer implements AutoCloseable {
 
             @Override
             public void handlerAdded(ChannelHandlerContext context) {
-                self = new Member() {
-                    @Override
-                    public void send(String text) {
-                        if (context.channel().isWritable()) {
-                            context.writeAndFlush(new TextWebSocketFrame(text));
-                        } else {   // it does not read
-                            close(context, 1013);
-                        }
+                self = text -> context.executor().execute(() -> {
+                    if (!closing && context.channel().isWritable()) {
+                        context.writeAndFlush(new TextWebSocketFrame(text));
+                    } else {   // it does not read
+                        close(context, 1013);
                     }
-                };
+                });
             }
 
             @Override
             protected void channelRead0(ChannelHandlerContext context,
                     WebSocketFrame frame) {
-                if (frame instanceof TextWebSocketFrame text) {
+                if (!closing && frame instanceof TextWebSocketFrame text) {
                     rooms.receive(self, text.text());
                 }
             }
@@ -1839,9 +1858,15 @@ public final class DataChannelPeer implements AutoCloseable {
                         ? 1009 : 1011);
             }
 
-            private static void close(ChannelHandlerContext context, int code) {
-                context.writeAndFlush(new CloseWebSocketFrame(code, ""))
-                        .addListener(_ -> context.close());
+            /** Sends a Close frame, and waits a second for it to leave. */
+            private void close(ChannelHandlerContext context, int code) {
+                if (!closing) {
+                    closing = true;
+                    context.writeAndFlush(new CloseWebSocketFrame(code, ""))
+                            .addListener(_ -> context.close());
+                    context.executor().schedule(() -> context.close(), 1,
+                            TimeUnit.SECONDS);
+                }
             }
         }
     }
@@ -1876,19 +1901,207 @@ public final class DataChannelPeer implements AutoCloseable {
             </script>
             """;
 
+    private static final List<String> STEPS = List.of(
+            "Relay signaling messages", "Answer an offer",
+            "Answer connectivity checks", "Verify the certificate fingerprint",
+            "Establish the SCTP association", "Deliver messages in order",
+            "Open the data channel");
+    private static final String OFFER = """
+            v=0
+            m=application 9 UDP/DTLS/SCTP webrtc-datachannel
+            a=mid:0
+            a=ice-ufrag:anna
+            a=ice-pwd:0123456789abcdefghijkl
+            a=fingerprint:sha-256 %s
+            a=setup:actpass
+            """;
+
     public static void main(String[] args) throws Exception {
         var words = String.join(" ", args);
-        if (words.matches("serve (\\S+:)?\\d{1,5}")) {
-            serve(words.substring("serve ".length()));
-        } else {
-            boolean help = words.matches("-h|(--)?help");
-            (help ? System.out : System.err).println((help ? ""
-                    : "not understood: " + words + "\n") + """
-                    lab-415                     the demo, step by step
-                    lab-415 serve [HOST:]PORT   a page for any browser
-                    lab-415 help                this text""");
-            System.exit(help ? 0 : 2);
+        try {
+            if (args.length == 0) {
+                demo();
+            } else if (words.matches("serve (\\S+:)?\\d{1,5}")) {
+                serve(words.substring("serve ".length()));
+            } else {
+                boolean help = words.matches("-h|(--)?help");
+                (help ? System.out : System.err).println((help ? ""
+                        : "not understood: " + words + "\n") + """
+                        lab-415                     the demo, step by step
+                        lab-415 serve [HOST:]PORT   a page for any browser
+                        lab-415 help                this text""");
+                System.exit(help ? 0 : 2);
+            }
+        } catch (UnsupportedOperationException todo) {
+            next(todo.getMessage() + "\n  " + todo.getStackTrace()[0]);
+        } catch (IOException | IllegalArgumentException e) {
+            System.err.println(words + ": " + e.getMessage());
+            System.exit(1);
         }
+    }
+
+    private static void demo() throws Exception {
+        IO.println("lab 415  WebRTC data channel");
+        var rooms = new Rooms();
+        var bert = new ArrayList<String>();
+        var eve = new ArrayList<String>();
+        Member anna = _ -> {};
+        rooms.receive(anna, "join\nroom7\nanna");
+        rooms.receive(bert::add, "join\nroom7\nbert");
+        rooms.receive(eve::add, "join\nroom8\nbert");
+        rooms.receive(anna, "offer\nbert\nv=0");
+        show(1, "an offer to bert; room 8 gets", bert.getLast().replace('\n',
+                ' ') + "; " + (eve.size() - 1) + " texts",
+                "offer anna v=0; 0 texts");
+
+        var identity = Identity.generate();
+        var local = Local.of(new InetSocketAddress("127.0.0.1", 5000),
+                identity.fingerprint);
+        var offer = Offer.parse(OFFER.formatted(
+                Sdp.shown(identity.fingerprint)));
+        show(2, "offered actpass, answered", Sdp.section(offer.answer(local))
+                .value("setup"), "passive");
+
+        var agent = new IceLiteAgent(local, "anna", Options.defaults());
+        show(3, "a check with the right password", check(agent, local.ufrag(),
+                local.password()), "64 bytes");
+        show(3, "a check with another password", check(agent, local.ufrag(),
+                "another"), "no answer");
+
+        var trust = new FingerprintTrust(offer.fingerprint());
+        show(4, "the offered certificate", trusts(trust, identity), "trusted");
+        show(4, "another certificate", trusts(trust, Identity.generate()),
+                "refused");
+
+        var wire = new Wire();
+        wire.client.connect();
+        wire.run(0);
+        show(5, "INIT, INIT ACK, COOKIE ECHO and ACK", wire.types,
+                "[1, 2, 10, 11]");
+        wire.client.send(0, BINARY, new byte[MAX_MESSAGE]);
+        wire.run(0.1);
+        show(6, "256 KiB, one packet of ten lost", wire.seen,
+                "[262144 bytes]");
+
+        var other = new Wire();
+        other.server = new DataChannel(other::toClient, other,
+                other.seen::add, 0, () -> 0).sctp();
+        other.client.connect();
+        other.run(0);
+        other.client.send(1, DCEP, join(new byte[] {DCEP_OPEN, 0, 0, 0, 0, 0,
+            0, 0, 0, 4, 0, 0}, "chat".getBytes(StandardCharsets.UTF_8)));
+        other.client.send(1, TEXT, "hello".getBytes(StandardCharsets.UTF_8));
+        other.client.close();
+        other.run(0);
+        show(7, "opened, a text, closed", other.seen,
+                "[chat, hello, ByPeer[]]");
+        IO.println("\nall seven steps work");
+    }
+
+    private static String check(IceLiteAgent agent, String ufrag,
+            String password) {
+        return agent.receive(StunMessage.signed(StunMessage.BINDING_REQUEST,
+                new byte[12], password.getBytes(StandardCharsets.UTF_8),
+                StunMessage.attribute(StunMessage.USERNAME, (ufrag + ":anna")
+                        .getBytes(StandardCharsets.UTF_8))),
+                new InetSocketAddress("127.0.0.1", 5001))
+                .map(bytes -> bytes.length + " bytes").orElse("no answer");
+    }
+
+    private static String trusts(FingerprintTrust trust, Identity identity)
+            throws KeyStoreException {
+        try {
+            trust.check(new X509Certificate[] {(X509Certificate)
+                identity.keys.getCertificate("peer")});
+            return "trusted";
+        } catch (CertificateException e) {
+            return "refused";
+        }
+    }
+
+    /** Two associations in memory, and the network between them. */
+    private static final class Wire implements MessageReceiver, Listener {
+
+        private final List<Object> seen = new ArrayList<>();
+        private final List<Integer> types = new ArrayList<>();
+        private final Deque<Runnable> packets = new ArrayDeque<>();
+        private final Random random = new Random(415);
+        private long now;
+        private SctpAssociation server = new SctpAssociation(
+                this::toClient, this, () -> now);
+        private final SctpAssociation client = new SctpAssociation(
+                packet -> put(packet, () -> server.receive(packet)), this,
+                () -> now);
+
+        private void toClient(byte[] packet) {
+            put(packet, () -> client.receive(packet));
+        }
+
+        private void put(byte[] packet, Runnable arrival) {
+            types.add((int) packet[12]);
+            packets.add(arrival);
+        }
+
+        /** Until nothing is sent any more, even after a long time. */
+        private void run(double loss) {
+            do {
+                while (!packets.isEmpty()) {
+                    var arrival = packets.poll();
+                    if (random.nextDouble() >= loss) {
+                        arrival.run();
+                    }
+                }
+                now += 100_000_000_000L;
+                client.tick();
+                server.tick();
+            } while (!packets.isEmpty());
+        }
+
+        @Override
+        public void message(int stream, int ppid, byte[] payload) {
+            seen.add(payload.length + " bytes");
+        }
+
+        @Override
+        public void closed(CloseReason reason) {}
+
+        @Override
+        public void onOpen(String label) {
+            seen.add(label);
+        }
+
+        @Override
+        public void onText(String text) {
+            seen.add(text);
+        }
+
+        @Override
+        public long backlog() {
+            return 0;
+        }
+    }
+
+    private static void show(int step, String what, Object seen,
+            String expected) {
+        IO.println("  %d  %-36s %s".formatted(step, what, seen));
+        if (!seen.toString().equals(expected)) {
+            next("TODO step " + step + ": search DataChannelPeer.java for it");
+        }
+    }
+
+    private static void next(String todo) {
+        int step = todo.charAt("TODO step ".length()) - '0';
+        var env = System.getenv();
+        boolean isHere = env.containsKey("WORKBOOK_JBANG")
+                || Files.exists(Path.of("jbang-catalog.json"));
+        var file = isHere ? env.getOrDefault("WORKBOOK_FILE", "")
+                : "PATH/TO/DataChannelPeer.java";
+        var jbang = env.getOrDefault("WORKBOOK_JBANG", "./jbang");
+        IO.println("\nnext: step " + step + ", " + STEPS.get(step - 1) + "\n  "
+                + todo + (isHere ? "" : "\n  in a clone of the workbook:")
+                + ("\n  check  " + jbang + " test-415 " + file).stripTrailing()
+                + "\n  hint   " + jbang + " hint 415 " + step);
+        System.exit(0);
     }
 
     private static void serve(String at) throws Exception {

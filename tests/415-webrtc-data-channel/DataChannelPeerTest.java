@@ -14,7 +14,7 @@ import org.junit.jupiter.api.Test;
 class DataChannelPeerTest {
 
     @Nested
-    @Step(value = 1, title = "Relay within a room")
+    @Step(value = 1, title = "Relay signaling messages")
     class Relay_within_a_room {
 
         @Test
@@ -47,7 +47,7 @@ class DataChannelPeerTest {
     }
 
     @Nested
-    @Step(value = 4, title = "Check the fingerprint", further = true)
+    @Step(value = 4, title = "Verify the certificate fingerprint", further = true)
     class Check_the_fingerprint {
 
         @Test
@@ -58,7 +58,7 @@ class DataChannelPeerTest {
     }
 
     @Nested
-    @Step(value = 5, title = "Shake hands in SCTP", further = true)
+    @Step(value = 5, title = "Establish the SCTP association", further = true)
     class Shake_hands_in_SCTP {
 
         @Test
@@ -69,7 +69,7 @@ class DataChannelPeerTest {
     }
 
     @Nested
-    @Step(value = 6, title = "Deliver data in order", further = true)
+    @Step(value = 6, title = "Deliver messages in order", further = true)
     class Deliver_data_in_order {
 
         @Test
