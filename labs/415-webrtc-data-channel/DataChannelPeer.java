@@ -687,6 +687,11 @@ public final class DataChannelPeer implements AutoCloseable {
             }
         }
 
+        KeyStore keys() {
+            return keys;
+        }
+
+        /** A server that asks for the certificate of the other side. */
         SSLEngine engine(TrustManager trust) throws IOException {
             try {
                 var keyManagers = KeyManagerFactory.getInstance("PKIX");
@@ -694,7 +699,10 @@ public final class DataChannelPeer implements AutoCloseable {
                 var context = SSLContext.getInstance("DTLSv1.2");
                 context.init(keyManagers.getKeyManagers(),
                         new TrustManager[] {trust}, null);
-                return context.createSSLEngine();
+                var engine = context.createSSLEngine();
+                engine.setUseClientMode(false);
+                engine.setNeedClientAuth(true);
+                return engine;
             } catch (GeneralSecurityException e) {
                 throw new IOException(e);
             }
@@ -721,15 +729,12 @@ public final class DataChannelPeer implements AutoCloseable {
         private boolean up;
         private boolean closed;
 
-        /** A server that asks for a certificate. */
         DtlsPump(SSLEngine engine, PacketSender out, PacketSender in,
                 LongSupplier nanoClock) throws SSLException {
             this.engine = engine;
             this.out = out;
             this.in = in;
             this.nanoClock = nanoClock;
-            engine.setUseClientMode(false);
-            engine.setNeedClientAuth(true);
             var parameters = engine.getSSLParameters();
             parameters.setMaximumPacketSize(LARGEST);
             engine.setSSLParameters(parameters);
@@ -744,7 +749,7 @@ public final class DataChannelPeer implements AutoCloseable {
             return closed;
         }
 
-        /** A datagram with one record or several. */
+        /** A datagram with records; an empty one makes a client begin. */
         void receive(byte[] datagram) throws SSLException {
             if (up && (datagram[0] == 20 || datagram[0] == 22)) {
                 lastFlight.forEach(out::send);   // it was lost on its way
