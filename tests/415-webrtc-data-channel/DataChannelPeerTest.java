@@ -981,6 +981,8 @@ class DataChannelPeerTest {
 
         @Test
         void a_packet_with_a_wrong_checksum_is_dropped() {
+            far.only(far.sends(0, far.init()), INIT_ACK, "an INIT",
+                    "send(init.tag(), initAck(…))");
             var packet = packet(0, far.init());
             packet[8] ^= 1;
             far.association.receive(packet);
