@@ -66,7 +66,7 @@ public final class DataChannelPeer implements AutoCloseable {
          */
         synchronized void receive(Member from, String text) {
             throw new UnsupportedOperationException(
-                    "TODO step 1: join() for \"join\", once and first; else send KIND, the sender's name and the rest to the member TO of the same room; error() for what is wrong");
+                    "TODO step 1: join() once and first; relay KIND, the sender's name and the rest to TO, or send error()");
         }
 
         private void join(Member member, String room, String name) {
@@ -86,10 +86,10 @@ public final class DataChannelPeer implements AutoCloseable {
             }
         }
 
-        /** A member whose connection has ended, however it did. */
+        /** Called when the connection of a member has ended. */
         synchronized void leave(Member member) {
             throw new UnsupportedOperationException(
-                    "TODO step 1: its seat is free, an empty room is gone, and the others get peer-left\\nNAME");
+                    "TODO step 1: free the seat, remove an empty room, and send peer-left\\nNAME to the others");
         }
 
         private static void error(Member member, String code, String text) {
@@ -121,13 +121,13 @@ public final class DataChannelPeer implements AutoCloseable {
          */
         static Offer parse(String sdp) throws SdpException {
             throw new UnsupportedOperationException(
-                    "TODO step 2: of the Sdp.section(): mid, ice-ufrag, the sha-256 fingerprint, setup, sctp-port, max-message-size (65536 if it is missing)");
+                    "TODO step 2: read mid, ice-ufrag, fingerprint, setup, sctp-port, max-message-size of Sdp.section()");
         }
 
-        /** The answer to it (RFC 8829, section 5.3.1). */
+        /** The answer to it (RFC 9429, section 5.3.1). */
         String answer(Local local) {
             throw new UnsupportedOperationException(
-                    "TODO step 2: the session lines and one data section; this side is ice-lite and setup:passive, with one host candidate");
+                    "TODO step 2: the session's lines, then one data section: ice-lite, setup:passive, one host candidate");
         }
     }
 
@@ -165,7 +165,7 @@ public final class DataChannelPeer implements AutoCloseable {
         /** What to send back: a success response, or nothing. */
         Optional<byte[]> receive(byte[] packet, InetSocketAddress from) {
             throw new UnsupportedOperationException(
-                    "TODO step 3: StunMessage.decode() it; only a Binding request with our user name and a good integrity counts; then note the address, the time and a nomination");
+                    "TODO step 3: answer a Binding request with our user name and integrity; note address, time, nomination");
         }
 
         /** Whether this address has sent a check that was accepted. */
@@ -181,7 +181,7 @@ public final class DataChannelPeer implements AutoCloseable {
         /** Whether no accepted check has come for too long (RFC 7675). */
         boolean expired() {
             throw new UnsupportedOperationException(
-                    "TODO step 3: by nanoClock, since the last accepted check, or since the agent was made");
+                    "TODO step 3: compare nanoClock with the last accepted check, or with the making of the agent");
         }
 
         int rejected() {
@@ -202,7 +202,7 @@ public final class DataChannelPeer implements AutoCloseable {
         @Override
         void check(X509Certificate[] chain) throws CertificateException {
             throw new UnsupportedOperationException(
-                    "TODO step 4: compare the SHA-256 of the first certificate's encoded form with the expected one; a CertificateException says that the fingerprint differs");
+                    "TODO step 4: compare the SHA-256 of the first certificate with the expected one; else throw");
         }
     }
 
@@ -217,18 +217,18 @@ public final class DataChannelPeer implements AutoCloseable {
             super(out, receiver, nanoClock);
         }
 
-        /** Somebody wants an association (RFC 9260, section 5.1). */
+        /** An INIT has come (RFC 9260, section 5.1). */
         @Override
         void initReceived(Init init) {
             throw new UnsupportedOperationException(
-                    "TODO step 5: keep nothing: send an INIT ACK with a new tag, whose cookie is init and our own numbers, signed");
+                    "TODO step 5: keep nothing: answer with an INIT ACK whose signed cookie holds both Inits");
         }
 
-        /** The other side brings our cookie back. */
+        /** A COOKIE ECHO has come, under this verification tag. */
         @Override
         void cookieReceived(int tag, byte[] signed) {
             throw new UnsupportedOperationException(
-                    "TODO step 5: drop what isSigned() refuses, or what bears another tag; the first one makes the association, each one gets COOKIE ACK");
+                    "TODO step 5: drop a cookie that is not ours; establish() once; answer each with COOKIE ACK");
         }
 
         private final TreeMap<Long, Data> ahead = new TreeMap<>();
@@ -239,13 +239,13 @@ public final class DataChannelPeer implements AutoCloseable {
         @Override
         void dataReceived(Data data) {
             throw new UnsupportedOperationException(
-                    "TODO step 6: before received(): nothing, again; too far ahead: nothing; else keep it, and deliver() all that is in order now");
+                    "TODO step 6: drop what is a duplicate or too far ahead; keep the rest; deliver() what is in order");
         }
 
         /** What was received beyond a gap: the TSNs, ascending. */
         @Override
         SequencedCollection<Long> beyondGap() {
-            // TODO step 6: for the gap reports of a SACK
+            // TODO step 6: the TSNs that wait, for the gap blocks of a SACK
             return List.of();
         }
     }
@@ -280,13 +280,13 @@ public final class DataChannelPeer implements AutoCloseable {
         @Override
         public void message(int from, int ppid, byte[] payload) {
             throw new UnsupportedOperationException(
-                    "TODO step 7: the first DCEP OPEN: acknowledge it, ordered, onOpen(); then the channel's texts and binaries, and the two kinds of empty ones");
+                    "TODO step 7: acknowledge the first OPEN and call onOpen(); pass on texts, binaries, empty ones");
         }
 
         /** @throws IllegalArgumentException if the other side refuses it */
         void send(boolean text, byte[] payload) {
             throw new UnsupportedOperationException(
-                    "TODO step 7: check maxMessageSize (0: any); SCTP has no empty messages, so one zero byte goes with another PPID (RFC 8831, 6.6)");
+                    "TODO step 7: check maxMessageSize (0: any); send with the PPID of its kind, and empty as one zero byte");
         }
 
         @Override
@@ -383,7 +383,7 @@ public final class DataChannelPeer implements AutoCloseable {
         }
     }
 
-    /** Somebody in a room. */
+    /** The connection of a member; it may be called by any thread. */
     interface Member {
         void send(String text);
     }
@@ -751,8 +751,11 @@ public final class DataChannelPeer implements AutoCloseable {
 
         /** A datagram with records; an empty one makes a client begin. */
         void receive(byte[] datagram) throws SSLException {
-            if (up && (datagram[0] == 20 || datagram[0] == 22)) {
-                lastFlight.forEach(out::send);   // it was lost on its way
+            if (up && datagram.length > 0
+                    && (datagram[0] == 20 || datagram[0] == 22)) {
+                if (!engine.getUseClientMode()) {
+                    lastFlight.forEach(out::send);   // it was lost
+                }
                 return;
             }
             var records = ByteBuffer.wrap(datagram);
@@ -897,7 +900,7 @@ public final class DataChannelPeer implements AutoCloseable {
         }
     }
 
-    /** The given half of {@link SctpAssociation}. */
+    /** The given part of {@link SctpAssociation}. */
     private abstract static class SctpCore {
 
         static final int WINDOW = 1 << 20;

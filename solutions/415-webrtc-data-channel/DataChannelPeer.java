@@ -66,7 +66,7 @@ public final class DataChannelPeer implements AutoCloseable {
          */
         // tag::receive[]
         synchronized void receive(Member from, String text) {
-            // tag::step1[] join() for "join", once and first; else send KIND, the sender's name and the rest to the member TO of the same room; error() for what is wrong
+            // tag::step1[] join() once and first; relay KIND, the sender's name and the rest to TO, or send error()
             var parts = text.split("\n", 3);
             var seat = seats.get(from);
             if (parts.length < 3) {
@@ -110,10 +110,10 @@ public final class DataChannelPeer implements AutoCloseable {
             }
         }
 
-        /** A member whose connection has ended, however it did. */
+        /** Called when the connection of a member has ended. */
         // tag::leave[]
         synchronized void leave(Member member) {
-            // tag::step1[] its seat is free, an empty room is gone, and the others get peer-left\nNAME
+            // tag::step1[] free the seat, remove an empty room, and send peer-left\nNAME to the others
             var seat = seats.remove(member);
             if (seat == null) {
                 return;
@@ -158,7 +158,7 @@ public final class DataChannelPeer implements AutoCloseable {
          */
         // tag::parse[]
         static Offer parse(String sdp) throws SdpException {
-            // tag::step2[] of the Sdp.section(): mid, ice-ufrag, the sha-256 fingerprint, setup, sctp-port, max-message-size (65536 if it is missing)
+            // tag::step2[] read mid, ice-ufrag, fingerprint, setup, sctp-port, max-message-size of Sdp.section()
             var section = Sdp.section(sdp);
             var setup = section.value("setup");
             if (!setup.equals("actpass") && !setup.equals("active")) {
@@ -179,10 +179,10 @@ public final class DataChannelPeer implements AutoCloseable {
         }
         // end::parse[]
 
-        /** The answer to it (RFC 8829, section 5.3.1). */
+        /** The answer to it (RFC 9429, section 5.3.1). */
         // tag::answer[]
         String answer(Local local) {
-            // tag::step2[] the session lines and one data section; this side is ice-lite and setup:passive, with one host candidate
+            // tag::step2[] the session's lines, then one data section: ice-lite, setup:passive, one host candidate
             var host = local.address().getAddress();
             return String.join("\r\n",
                     "v=0",
@@ -242,7 +242,7 @@ public final class DataChannelPeer implements AutoCloseable {
         /** What to send back: a success response, or nothing. */
         // tag::check[]
         Optional<byte[]> receive(byte[] packet, InetSocketAddress from) {
-            // tag::step3[] StunMessage.decode() it; only a Binding request with our user name and a good integrity counts; then note the address, the time and a nomination
+            // tag::step3[] answer a Binding request with our user name and integrity; note address, time, nomination
             var request = StunMessage.decode(packet).filter(message ->
                     message.type() == StunMessage.BINDING_REQUEST);
             if (request.isEmpty()) {
@@ -277,7 +277,7 @@ public final class DataChannelPeer implements AutoCloseable {
         /** Whether no accepted check has come for too long (RFC 7675). */
         // tag::expired[]
         boolean expired() {
-            // tag::step3[] by nanoClock, since the last accepted check, or since the agent was made
+            // tag::step3[] compare nanoClock with the last accepted check, or with the making of the agent
             return nanoClock.getAsLong() - lastCheck > consentNanos;
             // end::step3[]
         }
@@ -301,7 +301,7 @@ public final class DataChannelPeer implements AutoCloseable {
         // tag::trust[]
         @Override
         void check(X509Certificate[] chain) throws CertificateException {
-            // tag::step4[] compare the SHA-256 of the first certificate's encoded form with the expected one; a CertificateException says that the fingerprint differs
+            // tag::step4[] compare the SHA-256 of the first certificate with the expected one; else throw
             if (chain.length == 0) {
                 throw new CertificateException("no certificate");
             }
@@ -326,22 +326,22 @@ public final class DataChannelPeer implements AutoCloseable {
             super(out, receiver, nanoClock);
         }
 
-        /** Somebody wants an association (RFC 9260, section 5.1). */
+        /** An INIT has come (RFC 9260, section 5.1). */
         // tag::init[]
         @Override
         void initReceived(Init init) {
-            // tag::step5[] keep nothing: send an INIT ACK with a new tag, whose cookie is init and our own numbers, signed
+            // tag::step5[] keep nothing: answer with an INIT ACK whose signed cookie holds both Inits
             var own = Init.fresh();
             send(init.tag(), initAck(own, signed(cookie(init, own))));
             // end::step5[]
         }
         // end::init[]
 
-        /** The other side brings our cookie back. */
+        /** A COOKIE ECHO has come, under this verification tag. */
         // tag::cookie[]
         @Override
         void cookieReceived(int tag, byte[] signed) {
-            // tag::step5[] drop what isSigned() refuses, or what bears another tag; the first one makes the association, each one gets COOKIE ACK
+            // tag::step5[] drop a cookie that is not ours; establish() once; answer each with COOKIE ACK
             if (!isSigned(signed)) {
                 return;
             }
@@ -369,7 +369,7 @@ public final class DataChannelPeer implements AutoCloseable {
         // tag::data[]
         @Override
         void dataReceived(Data data) {
-            // tag::step6[] before received(): nothing, again; too far ahead: nothing; else keep it, and deliver() all that is in order now
+            // tag::step6[] drop what is a duplicate or too far ahead; keep the rest; deliver() what is in order
             if (data.tsn() <= received() || data.tsn() > received() + FARTHEST) {
                 return;
             }
@@ -409,7 +409,7 @@ public final class DataChannelPeer implements AutoCloseable {
         // tag::gaps[]
         @Override
         SequencedCollection<Long> beyondGap() {
-            // tag::step6[] for the gap reports of a SACK // until then: return List.of();
+            // tag::step6[] the TSNs that wait, for the gap blocks of a SACK // until then: return List.of();
             return ahead.sequencedKeySet();
             // end::step6[]
         }
@@ -446,7 +446,7 @@ public final class DataChannelPeer implements AutoCloseable {
         // tag::message[]
         @Override
         public void message(int from, int ppid, byte[] payload) {
-            // tag::step7[] the first DCEP OPEN: acknowledge it, ordered, onOpen(); then the channel's texts and binaries, and the two kinds of empty ones
+            // tag::step7[] acknowledge the first OPEN and call onOpen(); pass on texts, binaries, empty ones
             if (ppid == DCEP && isOpen(payload) && stream.isEmpty()) {
                 stream = OptionalInt.of(from);
                 sctp.send(from, DCEP, new byte[] {DCEP_ACK});
@@ -487,7 +487,7 @@ public final class DataChannelPeer implements AutoCloseable {
         /** @throws IllegalArgumentException if the other side refuses it */
         // tag::send[]
         void send(boolean text, byte[] payload) {
-            // tag::step7[] check maxMessageSize (0: any); SCTP has no empty messages, so one zero byte goes with another PPID (RFC 8831, 6.6)
+            // tag::step7[] check maxMessageSize (0: any); send with the PPID of its kind, and empty as one zero byte
             if (maxMessageSize > 0 && payload.length > maxMessageSize) {
                 throw new IllegalArgumentException("the peer takes "
                         + maxMessageSize + " bytes, not " + payload.length);
@@ -594,7 +594,7 @@ public final class DataChannelPeer implements AutoCloseable {
         }
     }
 
-    /** Somebody in a room. */
+    /** The connection of a member; it may be called by any thread. */
     interface Member {
         void send(String text);
     }
@@ -1111,7 +1111,7 @@ public final class DataChannelPeer implements AutoCloseable {
         }
     }
 
-    /** The given half of {@link SctpAssociation}. */
+    /** The given part of {@link SctpAssociation}. */
     private abstract static class SctpCore {
 
         static final int WINDOW = 1 << 20;
