@@ -95,7 +95,8 @@ public final class DataChannelPeer implements AutoCloseable {
 
         private void join(Member member, String room, String name) {
             var members = rooms.getOrDefault(room, new LinkedHashMap<>());
-            if (!NAME.matcher(room).matches() || !NAME.matcher(name).matches()) {
+            if (!NAME.matcher(room).matches()
+                    || !NAME.matcher(name).matches()) {
                 error(member, "bad-name", "1 to 64 letters, digits, _ or -");
             } else if (members.containsKey(name)) {
                 error(member, "name-taken", name);
@@ -370,7 +371,8 @@ public final class DataChannelPeer implements AutoCloseable {
         @Override
         void dataReceived(Data data) {
             // tag::step6[] drop what is a duplicate or too far ahead; keep the rest; deliver() what is in order
-            if (data.tsn() <= received() || data.tsn() > received() + FARTHEST) {
+            if (data.tsn() <= received()
+                    || data.tsn() > received() + FARTHEST) {
                 return;
             }
             ahead.putIfAbsent(data.tsn(), data);
@@ -1885,16 +1887,19 @@ public final class DataChannelPeer implements AutoCloseable {
             <input id="say" placeholder="say something"><pre id="log"></pre>
             <script>
             const of = new URLSearchParams(location.search);
-            const room = of.get('room') || 'lab', name = of.get('name') || 'browser';
+            const room = of.get('room') || 'lab';
+            const name = of.get('name') || 'browser';
             const ws = new WebSocket(`ws://${location.host}/signal`);
-            const pc = new RTCPeerConnection(), dc = pc.createDataChannel('chat');
-            const show = m => document.getElementById('log').append(m + '\\n');
+            const pc = new RTCPeerConnection();
+            const dc = pc.createDataChannel('chat');
+            const at = id => document.getElementById(id);
+            const show = m => at('log').append(m + '\\n');
             pc.oniceconnectionstatechange = () =>
-                document.getElementById('state').append(', ICE ' + pc.iceConnectionState);
+                at('state').append(', ICE ' + pc.iceConnectionState);
             dc.onopen = () => show('open');
             dc.onclose = () => show('closed');
             dc.onmessage = e => show('Java: ' + e.data);
-            document.getElementById('say').onchange = e => dc.send(e.target.value);
+            at('say').onchange = e => dc.send(e.target.value);
             ws.onopen = () => ws.send(`join\\n${room}\\n${name}`);
             ws.onmessage = async e => {
               const [kind, from, ...rest] = e.data.split('\\n');
@@ -1903,7 +1908,8 @@ public final class DataChannelPeer implements AutoCloseable {
                 await pc.setLocalDescription();
                 ws.send(`offer\\njava\\n${pc.localDescription.sdp}`);
               } else if (kind === 'answer') {
-                await pc.setRemoteDescription({type: 'answer', sdp: rest.join('\\n')});
+                const sdp = rest.join('\\n');
+                await pc.setRemoteDescription({type: 'answer', sdp});
               }
             };
             </script>
