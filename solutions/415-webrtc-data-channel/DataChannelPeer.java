@@ -929,8 +929,8 @@ public final class DataChannelPeer implements AutoCloseable {
     static final class DtlsPump {
 
         private static final long FLIGHT = 1_000_000_000;
-        /** 1,200 bytes at the level of IP (RFC 8831, section 5). */
-        private static final int LARGEST = 1172;
+        /** The engine refuses larger records; Chromium's have 1,225 bytes. */
+        private static final int LARGEST = 1500;
         private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
 
         private final SSLEngine engine;
@@ -948,10 +948,22 @@ public final class DataChannelPeer implements AutoCloseable {
             this.out = out;
             this.in = in;
             this.nanoClock = nanoClock;
+            limitRecords();
+            engine.beginHandshake();
+        }
+
+        private void limitRecords() {
             var parameters = engine.getSSLParameters();
             parameters.setMaximumPacketSize(LARGEST);
             engine.setSSLParameters(parameters);
-            engine.beginHandshake();
+        }
+
+        /** The JDK has halved the limit if it had to send a flight again. */
+        private void noteEnd(HandshakeStatus status) {
+            if (status == HandshakeStatus.FINISHED) {
+                up = true;
+                limitRecords();
+            }
         }
 
         boolean isUp() {
@@ -991,7 +1003,7 @@ public final class DataChannelPeer implements AutoCloseable {
         private void unwrap(ByteBuffer records) throws SSLException {
             var plain = ByteBuffer.allocate(1 << 15);
             var result = engine.unwrap(records, plain);
-            up |= result.getHandshakeStatus() == HandshakeStatus.FINISHED;
+            noteEnd(result.getHandshakeStatus());
             closed |= result.getStatus() == SSLEngineResult.Status.CLOSED;
             if (plain.position() > 0) {
                 in.send(Arrays.copyOf(plain.array(), plain.position()));
@@ -1016,8 +1028,7 @@ public final class DataChannelPeer implements AutoCloseable {
 
         private byte[] wrap(ByteBuffer plain) throws SSLException {
             var record = ByteBuffer.allocate(1 << 15);
-            up |= engine.wrap(plain, record).getHandshakeStatus()
-                    == HandshakeStatus.FINISHED;
+            noteEnd(engine.wrap(plain, record).getHandshakeStatus());
             sentAt = nanoClock.getAsLong();
             var bytes = Arrays.copyOf(record.array(), record.position());
             if (bytes.length > 0) {
@@ -1119,6 +1130,7 @@ public final class DataChannelPeer implements AutoCloseable {
         static final int WINDOW = 1 << 20;
         /** A chunk that is further ahead is dropped. */
         static final int FARTHEST = 4096;
+        /** So an IP packet stays below 1,200 bytes (RFC 8831, section 5). */
         private static final int FRAGMENT = 1100;
         private static final int MOST_IN_FLIGHT = 32;
         private static final int MOST_RETRIES = 10;

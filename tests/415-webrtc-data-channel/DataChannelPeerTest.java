@@ -761,6 +761,17 @@ class DataChannelPeerTest {
             pipe.run();
             Check.equal(List.of("ping"), pipe.received, "what the server has"
                     + " decrypted", "given");
+            var lossy = new Pipe(ANNA);
+            lossy.lost = 25;
+            lossy.run();
+            for (var text : List.of("x".repeat(1128), "y".repeat(1190))) {
+                lossy.server.send(text.getBytes());
+                lossy.client.send(text.getBytes());
+                lossy.run();
+                Check.equal(text, lossy.received.getLast(), "what the server"
+                        + " has decrypted after several lost flights",
+                        "given");
+            }
         }
 
         @Test
@@ -799,6 +810,7 @@ class DataChannelPeerTest {
             private final Deque<byte[]> toClient = new ArrayDeque<>();
             private final List<String> received = new ArrayList<>();
             private final FakeClock clock = new FakeClock();
+            private int lost;
             private final DataChannelPeer.DtlsPump server;
             private final DataChannelPeer.DtlsPump client;
 
@@ -813,9 +825,18 @@ class DataChannelPeerTest {
             }
 
             void run() throws Exception {
-                while (!toServer.isEmpty() || !toClient.isEmpty()) {
+                for (int i = 0; i < 1000 && (!toServer.isEmpty()
+                        || !toClient.isEmpty() || !server.isUp()
+                        || !client.isUp()); i++) {
                     if (!toServer.isEmpty()) {
                         server.receive(toServer.poll());
+                    } else if (toClient.isEmpty()) {
+                        clock.advance(Duration.ofSeconds(2));
+                        server.tick();
+                        client.tick();
+                    } else if (lost-- > 0 && !server.isUp()
+                            && toClient.peek().length > 100) {
+                        toClient.poll();
                     } else {
                         client.receive(toClient.poll());
                     }
