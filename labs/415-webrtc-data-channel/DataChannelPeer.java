@@ -717,14 +717,16 @@ public final class DataChannelPeer implements AutoCloseable {
     static final class DtlsPump {
 
         private static final long FLIGHT = 1_000_000_000;
-        /** 1,200 bytes at the level of IP (RFC 8831, section 5). */
-        private static final int LARGEST = 1172;
+        /** The engine refuses larger records; Chromium's have 1,225 bytes. */
+        private static final int LARGEST = 1500;
         private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
 
         private final SSLEngine engine;
         private final PacketSender out;
         private final PacketSender in;
         private final LongSupplier nanoClock;
+        private final ByteBuffer plain = ByteBuffer.allocate(1 << 15);
+        private final ByteBuffer record = ByteBuffer.allocate(1 << 15);
         private final List<byte[]> lastFlight = new ArrayList<>();
         private long sentAt;
         private boolean up;
@@ -736,10 +738,22 @@ public final class DataChannelPeer implements AutoCloseable {
             this.out = out;
             this.in = in;
             this.nanoClock = nanoClock;
+            limitRecords();
+            engine.beginHandshake();
+        }
+
+        private void limitRecords() {
             var parameters = engine.getSSLParameters();
             parameters.setMaximumPacketSize(LARGEST);
             engine.setSSLParameters(parameters);
-            engine.beginHandshake();
+        }
+
+        /** The JDK has halved the limit if it had to send a flight again. */
+        private void noteEnd(HandshakeStatus status) {
+            if (status == HandshakeStatus.FINISHED) {
+                up = true;
+                limitRecords();
+            }
         }
 
         boolean isUp() {
@@ -761,7 +775,8 @@ public final class DataChannelPeer implements AutoCloseable {
             }
             var records = ByteBuffer.wrap(datagram);
             boolean first = true;
-            for (int left = -1; left != records.remaining() && !closed; ) {
+            for (int left = -1; left != records.remaining() && !closed
+                    && (!up || records.hasRemaining()); ) {
                 left = records.remaining();
                 unwrap(records);
                 while (engine.getHandshakeStatus() != HandshakeStatus
@@ -777,9 +792,9 @@ public final class DataChannelPeer implements AutoCloseable {
         }
 
         private void unwrap(ByteBuffer records) throws SSLException {
-            var plain = ByteBuffer.allocate(1 << 15);
+            plain.clear();
             var result = engine.unwrap(records, plain);
-            up |= result.getHandshakeStatus() == HandshakeStatus.FINISHED;
+            noteEnd(result.getHandshakeStatus());
             closed |= result.getStatus() == SSLEngineResult.Status.CLOSED;
             if (plain.position() > 0) {
                 in.send(Arrays.copyOf(plain.array(), plain.position()));
@@ -802,10 +817,9 @@ public final class DataChannelPeer implements AutoCloseable {
             return first;
         }
 
-        private byte[] wrap(ByteBuffer plain) throws SSLException {
-            var record = ByteBuffer.allocate(1 << 15);
-            up |= engine.wrap(plain, record).getHandshakeStatus()
-                    == HandshakeStatus.FINISHED;
+        private byte[] wrap(ByteBuffer packet) throws SSLException {
+            record.clear();
+            noteEnd(engine.wrap(packet, record).getHandshakeStatus());
             sentAt = nanoClock.getAsLong();
             var bytes = Arrays.copyOf(record.array(), record.position());
             if (bytes.length > 0) {
@@ -827,9 +841,9 @@ public final class DataChannelPeer implements AutoCloseable {
 
         /** One packet, one record. */
         void send(byte[] packet) throws SSLException {
-            var plain = ByteBuffer.wrap(packet);
-            wrap(plain);
-            if (plain.hasRemaining()) {
+            var rest = ByteBuffer.wrap(packet);
+            wrap(rest);
+            if (rest.hasRemaining()) {
                 throw new SSLException("too long for a record: "
                         + packet.length + " bytes");
             }
@@ -907,6 +921,7 @@ public final class DataChannelPeer implements AutoCloseable {
         static final int WINDOW = 1 << 20;
         /** A chunk that is further ahead is dropped. */
         static final int FARTHEST = 4096;
+        /** So an IP packet stays below 1,200 bytes (RFC 8831, section 5). */
         private static final int FRAGMENT = 1100;
         private static final int MOST_IN_FLIGHT = 32;
         private static final int MOST_RETRIES = 10;

@@ -937,6 +937,8 @@ public final class DataChannelPeer implements AutoCloseable {
         private final PacketSender out;
         private final PacketSender in;
         private final LongSupplier nanoClock;
+        private final ByteBuffer plain = ByteBuffer.allocate(1 << 15);
+        private final ByteBuffer record = ByteBuffer.allocate(1 << 15);
         private final List<byte[]> lastFlight = new ArrayList<>();
         private long sentAt;
         private boolean up;
@@ -985,7 +987,8 @@ public final class DataChannelPeer implements AutoCloseable {
             }
             var records = ByteBuffer.wrap(datagram);
             boolean first = true;
-            for (int left = -1; left != records.remaining() && !closed; ) {
+            for (int left = -1; left != records.remaining() && !closed
+                    && (!up || records.hasRemaining()); ) {
                 left = records.remaining();
                 unwrap(records);
                 while (engine.getHandshakeStatus() != HandshakeStatus
@@ -1001,7 +1004,7 @@ public final class DataChannelPeer implements AutoCloseable {
         }
 
         private void unwrap(ByteBuffer records) throws SSLException {
-            var plain = ByteBuffer.allocate(1 << 15);
+            plain.clear();
             var result = engine.unwrap(records, plain);
             noteEnd(result.getHandshakeStatus());
             closed |= result.getStatus() == SSLEngineResult.Status.CLOSED;
@@ -1026,9 +1029,9 @@ public final class DataChannelPeer implements AutoCloseable {
             return first;
         }
 
-        private byte[] wrap(ByteBuffer plain) throws SSLException {
-            var record = ByteBuffer.allocate(1 << 15);
-            noteEnd(engine.wrap(plain, record).getHandshakeStatus());
+        private byte[] wrap(ByteBuffer packet) throws SSLException {
+            record.clear();
+            noteEnd(engine.wrap(packet, record).getHandshakeStatus());
             sentAt = nanoClock.getAsLong();
             var bytes = Arrays.copyOf(record.array(), record.position());
             if (bytes.length > 0) {
@@ -1050,9 +1053,9 @@ public final class DataChannelPeer implements AutoCloseable {
 
         /** One packet, one record. */
         void send(byte[] packet) throws SSLException {
-            var plain = ByteBuffer.wrap(packet);
-            wrap(plain);
-            if (plain.hasRemaining()) {
+            var rest = ByteBuffer.wrap(packet);
+            wrap(rest);
+            if (rest.hasRemaining()) {
                 throw new SSLException("too long for a record: "
                         + packet.length + " bytes");
             }

@@ -63,7 +63,8 @@ class WebRtcJava {
         show("256 KiB", next(atJava) + " / " + next(offerer.got));
         offerer.channel.close();
         show("close", next(atJava));
-        Runtime.getRuntime().halt(0);   // the native threads would go on
+        offerer.connection.close();
+        System.exit(0);
     }
 
     private static String next(BlockingQueue<String> queue) throws Exception {
