@@ -20,6 +20,7 @@ import dev.onvoid.webrtc.RTCDataChannelObserver;
 import dev.onvoid.webrtc.RTCDataChannelState;
 import dev.onvoid.webrtc.RTCIceCandidate;
 import dev.onvoid.webrtc.RTCOfferOptions;
+import dev.onvoid.webrtc.RTCPeerConnection;
 import dev.onvoid.webrtc.RTCSdpType;
 import dev.onvoid.webrtc.RTCSessionDescription;
 import dev.onvoid.webrtc.SetSessionDescriptionObserver;
@@ -78,15 +79,15 @@ class WebRtcJava {
     private static final class Offerer implements PeerConnectionObserver, RTCDataChannelObserver {
         private final BlockingQueue<String> got = new LinkedBlockingQueue<>();
         private final CompletableFuture<Void> opened = new CompletableFuture<>();
-        private final dev.onvoid.webrtc.RTCPeerConnection connection;
+        private final PeerConnectionFactory factory = new PeerConnectionFactory(new HeadlessAudioDeviceModule());
+        private final RTCPeerConnection connection;
         private final RTCDataChannel channel;
 
         Offerer() {
             var configuration = new RTCConfiguration();
             configuration.portAllocatorConfig = new PortAllocatorConfig()
                     .setDisableAdapterEnumeration(true).setEnableAnyAddressPorts(true);   // loopback, too
-            connection = new PeerConnectionFactory(new HeadlessAudioDeviceModule())
-                    .createPeerConnection(configuration, this);
+            connection = factory.createPeerConnection(configuration, this);
             channel = connection.createDataChannel("chat", new RTCDataChannelInit());
             channel.registerObserver(this);
         }
