@@ -400,7 +400,8 @@ class DataChannelPeerTest {
                 int port, long size, String what) {
             var likely = "ask Sdp.section(sdp), which looks into the section"
                     + " first and then into the session; of several"
-                    + " fingerprints, it is the sha-256 one";
+                    + " fingerprints, it is the sha-256 one; setup may be"
+                    + " actpass or active";
             var offer = accepted(sdp, what, likely);
             Check.equal(mid, offer.mid(), "mid of " + what, likely);
             Check.equal(ufrag, offer.ufrag(), "ufrag of " + what, likely);
@@ -499,6 +500,8 @@ class DataChannelPeerTest {
                         + " password", "verify first with isSignedWith(key),"
                         + " and only then note anything");
             }
+            Check.equal(3, agent.rejected(), "rejected() after three such"
+                    + " checks", "count a Binding request that fails");
         }
 
         @Test
