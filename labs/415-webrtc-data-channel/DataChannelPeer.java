@@ -305,13 +305,16 @@ public final class DataChannelPeer implements AutoCloseable {
 
     /** Called one after the other, on a virtual thread of the peer's own. */
     public interface Listener {
+        /** The other side has opened its channel; called once, first. */
         default void onOpen(String label) {}
 
+        /** A text message, which may be empty. */
         default void onText(String text) {}
 
+        /** A binary message, which may be empty; the array is yours. */
         default void onBinary(byte[] bytes) {}
 
-        /** Called once, last. */
+        /** Called once, last, also if the channel has never been open. */
         default void onClosed(CloseReason reason) {}
 
         /** Bytes that wait for a listener which is slow. */
@@ -348,6 +351,7 @@ public final class DataChannelPeer implements AutoCloseable {
      */
     public record Options(Duration handshakeTimeout, Duration consentTimeout,
             LongSupplier nanoClock) {
+        /** 30 s to open the channel, 15 s without a check. */
         public static Options defaults() {
             return new Options(Duration.ofSeconds(30), Duration.ofSeconds(15),
                     System::nanoTime);
@@ -1319,6 +1323,7 @@ public final class DataChannelPeer implements AutoCloseable {
         return new DataChannelPeer(bind, identity, listener, options);
     }
 
+    /** The UDP address that the answer names. */
     public InetSocketAddress localAddress() {
         return local.address();
     }
@@ -1343,7 +1348,15 @@ public final class DataChannelPeer implements AutoCloseable {
         return events.opened.copy();
     }
 
-    /** Waits while more than 1 MiB is unacknowledged. */
+    /**
+     * Sends a text message, and waits while more than 1 MiB of earlier ones is
+     * unacknowledged; {@link #close} ends that wait.
+     *
+     * @throws IOException              "closed", or if it is interrupted
+     * @throws IllegalStateException    if the channel is not open yet
+     * @throws IllegalArgumentException if the other side takes no message as
+     *                                  large as this
+     */
     public void send(String text) throws IOException {
         send(true, text.getBytes(StandardCharsets.UTF_8));
     }
@@ -1372,7 +1385,10 @@ public final class DataChannelPeer implements AutoCloseable {
         channel.send(text, payload);
     }
 
-    /** Ends the connection at once, and tells the other side. */
+    /**
+     * Ends the connection at once, and tells the other side (an SCTP ABORT,
+     * then the close_notify of DTLS). Its thread ends soon after.
+     */
     @Override
     public synchronized void close() {
         connection.ifPresent(each -> each.channel.sctp().close());
@@ -1576,11 +1592,13 @@ public final class DataChannelPeer implements AutoCloseable {
             channel = bound.channel();
         }
 
+        /** Listens on this TCP address; port 0 is any free one. */
         public static SignalingServer start(InetSocketAddress bind)
                 throws IOException {
             return new SignalingServer(bind);
         }
 
+        /** Where it listens. */
         public InetSocketAddress localAddress() {
             return (InetSocketAddress) channel.localAddress();
         }
