@@ -6,7 +6,6 @@
 //DEPS com.squareup.okhttp3:okhttp-tls:5.5.1
 
 import module java.base;
-import module java.logging;
 
 import io.netty.bootstrap.ServerBootstrap;
 import io.netty.buffer.*;
@@ -48,14 +47,6 @@ public final class Http2Server implements AutoCloseable {
      * @param streamId 0 to 2^31 - 1; 0 means the connection
      */
     public record FrameHeader(int length, int type, int flags, int streamId) {
-
-        /** Invalid values are an IllegalArgumentException. */
-        public FrameHeader {
-            require(length >= 0 && length < 1 << 24, "length", length);
-            require(type >= 0 && type < 256, "type", type);
-            require(flags >= 0 && flags < 256, "flags", flags);
-            require(streamId >= 0, "streamId", streamId);
-        }
 
         /**
          * Reads nine bytes, and not the payload. With fewer than nine bytes it
@@ -539,10 +530,9 @@ public final class Http2Server implements AutoCloseable {
         // Frames that come to be written at the same time share a write.
         channel.pipeline().addLast(new FlushConsolidationHandler(256, true));
         try {
-            if (tls.isPresent()) {
-                addTls(connection, tls.get());
-                channel.pipeline().addLast(new Faults());   // of TLS
-            } else {
+            tls.ifPresent(context -> addTls(connection, context));
+            channel.pipeline().addLast(new StreamIds());
+            if (tls.isEmpty()) {   // else after the handshake
                 addHttp2(connection);
             }
         } catch (Throwable failure) {
@@ -565,7 +555,7 @@ public final class Http2Server implements AutoCloseable {
                 .gracefulShutdownTimeoutMillis(0).build();
     }
 
-    /** Section 9.2.2 forbids the rest for TLS 1.2; no limit for TLS 1.3. */
+    /** Section 9.2.2: the rest should not be used with TLS 1.2. */
     private static String[] allowedCiphers(SSLContext tls) {
         return Arrays.stream(tls.getDefaultSSLParameters().getCipherSuites())
                 .filter(name -> !name.contains("_WITH_") || name.matches(
@@ -593,14 +583,14 @@ public final class Http2Server implements AutoCloseable {
             LOG.log(System.Logger.Level.DEBUG, "a handler failed", thrown);
             failure = thrown;
         }
+        release(stream.connection);   // before the response ends
         handlers.remove(Thread.currentThread());
-        release(stream.connection);   // before the client hears of the end
         if (failure != null) {
             failed(stream, failure);
         } else if (!stream.reset) {
             served.increment();
         }
-        stream.output.finish();
+        stream.finish();
     }
 
     /** Ends a chain of handlers: what they throw arrives here. */
@@ -615,6 +605,65 @@ public final class Http2Server implements AutoCloseable {
                     && !(failure.getCause() instanceof IOException)) {
                 report(failure);
                 context.close();
+            }
+        }
+    }
+
+    /**
+     * In front of the codec, which has other answers than sections 5.1 and
+     * 5.1.1 for HEADERS on a stream that the client has ended, and for those
+     * with an id that falls. Here they end the connection.
+     */
+    private static final class StreamIds extends Faults {
+
+        private final ByteBuf header = Unpooled.buffer(9, 9);
+        private final int[] recent = new int[256];   // negative: ended
+        private int last;
+        private int skip = 24;   // bytes of the preface, or of a payload
+        private Http2Exception error;
+
+        @Override
+        public void channelRead(ChannelHandlerContext context, Object read) {
+            var in = (ByteBuf) read;
+            var rest = in.duplicate();
+            while (rest.isReadable() && error == null) {
+                int count = Math.min(skip, rest.readableBytes());
+                rest.skipBytes(count);
+                skip -= count;
+                rest.readBytes(header, Math.min(header.writableBytes(),
+                        rest.readableBytes()));
+                if (!header.isWritable()) {
+                    check(FrameHeader.decode(header).orElseThrow());
+                    header.clear();
+                }
+            }
+            if (error != null) {   // only what came before has effect
+                in.writerIndex(Math.max(in.readerIndex(),
+                        rest.readerIndex() - FRAME_HEADER_BYTES));
+            }
+            context.fireChannelRead(in);
+            if (error != null) {
+                context.fireExceptionCaught(error);   // sends GOAWAY
+            }
+        }
+
+        /** HEADERS are type 1, DATA 0, RST_STREAM 3. */
+        private void check(FrameHeader frame) {
+            int id = frame.streamId;
+            int slot = id / 2 % recent.length;
+            skip = frame.length;
+            if (frame.type == 1 && id > last) {
+                last = id;
+                recent[slot] = id;
+            } else if (frame.type == 1 && recent[slot] != id
+                    && Math.abs(recent[slot]) <= id) {
+                error = Http2Exception.connectionError(recent[slot] == -id
+                        ? Http2Error.STREAM_CLOSED : Http2Error.PROTOCOL_ERROR,
+                        "HEADERS on stream %d", id);
+            }
+            if (recent[slot] == id && (frame.type == 3
+                    || frame.type < 2 && frame.has(1))) {
+                recent[slot] = -id;
             }
         }
     }
@@ -661,8 +710,8 @@ public final class Http2Server implements AutoCloseable {
 
         private final Connection connection;
         private final Channel channel;
-        private final Body body = new Body(this);
-        private final Output output = new Output(this);
+        private final Body body = new Body();
+        private final Output output = new Output();
         private volatile Request request;
         private volatile boolean responded;
         private volatile boolean reset;   // by the client, or by us, or cut
@@ -690,21 +739,17 @@ public final class Http2Server implements AutoCloseable {
                 body.add(Unpooled.EMPTY_BUFFER, 0, headers.isEndStream());
                 if (request == null) {   // else these are trailers
                     request = toRequest(headers.headers());
-                    begin();
+                    if (tryAcquire(connection)) {
+                        run(this);
+                    } else {
+                        refuse(this);
+                    }
                 }
             } else if (frame instanceof Http2DataFrame data) {
                 body.add(data.content(), data.initialFlowControlledBytes(),
                         data.isEndStream());
             }
             ReferenceCountUtil.release(frame);
-        }
-
-        private void begin() {
-            if (tryAcquire(connection)) {
-                run(this);
-            } else {
-                refuse(this);
-            }
         }
 
         @Override
@@ -774,6 +819,138 @@ public final class Http2Server implements AutoCloseable {
         public boolean isReset() {
             return reset;
         }
+
+        /** Ends the response, and lets the client stop its upload (8.1). */
+        private void finish() {
+            try {
+                output.close();
+                output.last.addListener(_ -> {
+                    if (!body.isComplete()) {
+                        reset(Http2Error.NO_ERROR);
+                    }
+                });
+            } catch (IOException e) {
+                // Nobody waits for this response.
+            }
+        }
+
+        /** The request's body, from the event loop to the handler. */
+        private final class Body extends InputStream {
+
+            /** @param credit the whole frame's share of the windows */
+            private record Piece(ByteBuffer bytes, int credit) {}
+
+            private final Deque<Piece> pieces = new ArrayDeque<>();
+            private boolean ended;     // all has come
+            private boolean aborted;
+
+            synchronized void add(ByteBuf bytes, int credit, boolean end) {
+                if (credit > 0) {
+                    pieces.add(new Piece(ByteBuffer.wrap(
+                            ByteBufUtil.getBytes(bytes)), credit));
+                }
+                ended |= end;
+                notifyAll();
+            }
+
+            synchronized void abort() {
+                aborted = true;
+                notifyAll();
+            }
+
+            synchronized boolean isComplete() {
+                return ended || aborted;
+            }
+
+            @Override
+            public int read() throws IOException {
+                var one = new byte[1];
+                return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
+            }
+
+            @Override
+            public synchronized int read(byte[] to, int from, int length)
+                    throws IOException {
+                Objects.checkFromIndexSize(from, length, to.length);
+                int count = 0;
+                while (count == 0 && length > 0) {   // a piece may be empty
+                    while (pieces.isEmpty() && !isComplete()) {
+                        waitOn(this);
+                    }
+                    if (aborted) {
+                        throw new IOException("the stream was reset or cut");
+                    } else if (pieces.isEmpty()) {
+                        return -1;
+                    }
+                    var bytes = pieces.element().bytes;
+                    count = Math.min(length, bytes.remaining());
+                    bytes.get(to, from, count);
+                    if (!bytes.hasRemaining()) {
+                        credit(Stream.this, pieces.remove().credit);
+                    }
+                }
+                return count;
+            }
+
+            @Override
+            public synchronized int available() {
+                return pieces.stream().mapToInt(piece ->
+                        piece.bytes.remaining()).sum();
+            }
+        }
+
+        /** The response's body, from the handler to the event loop. */
+        private final class Output extends OutputStream {
+
+            private final ByteArrayOutputStream buffer =
+                    new ByteArrayOutputStream(256);
+            private boolean isEmpty;          // all that is written is dropped
+            private volatile boolean isSent;  // END_STREAM was written
+            private ChannelFuture last;       // the write of the last frame
+
+            @Override
+            public void write(int one) throws IOException {
+                write(new byte[] {(byte) one});
+            }
+
+            @Override
+            public void write(byte[] bytes, int from, int length)
+                    throws IOException {
+                Objects.checkFromIndexSize(from, length, bytes.length);
+                if (isSent && !isEmpty) {
+                    throw new IOException("closed");
+                }
+                for (int done = 0; done < length && !isEmpty; done += PIECE) {
+                    buffer.write(bytes, from + done,
+                            Math.min(length - done, PIECE));
+                    if (buffer.size() >= PIECE) {
+                        send(false);
+                    }
+                }
+            }
+
+            @Override
+            public void flush() throws IOException {
+                if (buffer.size() > 0) {
+                    send(false);
+                }
+            }
+
+            @Override
+            public void close() throws IOException {
+                if (!isSent) {
+                    send(true);
+                }
+            }
+
+            private void send(boolean end) throws IOException {
+                awaitWritable(Stream.this);
+                checkOpen();
+                isSent = end;
+                last = sendData(Stream.this, buffer.toByteArray(), end);
+                buffer.reset();
+            }
+        }
     }
 
     private static final Set<String> OF_A_CONNECTION = Set.of("connection",
@@ -797,149 +974,6 @@ public final class Http2Server implements AutoCloseable {
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new InterruptedIOException("interrupted");
-        }
-    }
-
-    /** The request's body, from the event loop to the handler. */
-    private final class Body extends InputStream {
-
-        /** @param credit the whole frame's share of the windows */
-        private record Piece(ByteBuffer bytes, int credit) {}
-
-        private final Stream stream;
-        private final Deque<Piece> pieces = new ArrayDeque<>();
-        private boolean ended;     // all has come
-        private boolean aborted;
-
-        Body(Stream stream) {
-            this.stream = stream;
-        }
-
-        synchronized void add(ByteBuf bytes, int credit, boolean end) {
-            if (credit > 0) {
-                pieces.add(new Piece(ByteBuffer.wrap(
-                        ByteBufUtil.getBytes(bytes)), credit));
-            }
-            ended |= end;
-            notifyAll();
-        }
-
-        synchronized void abort() {
-            aborted = true;
-            notifyAll();
-        }
-
-        synchronized boolean isComplete() {
-            return ended || aborted;
-        }
-
-        @Override
-        public int read() throws IOException {
-            var one = new byte[1];
-            return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
-        }
-
-        @Override
-        public synchronized int read(byte[] to, int from, int length)
-                throws IOException {
-            Objects.checkFromIndexSize(from, length, to.length);
-            int count = 0;
-            while (count == 0 && length > 0) {   // a piece may be empty
-                while (pieces.isEmpty() && !isComplete()) {
-                    waitOn(this);
-                }
-                if (aborted) {
-                    throw new IOException("the stream was reset or cut");
-                } else if (pieces.isEmpty()) {
-                    return -1;
-                }
-                var bytes = pieces.element().bytes;
-                count = Math.min(length, bytes.remaining());
-                bytes.get(to, from, count);
-                if (!bytes.hasRemaining()) {
-                    credit(stream, pieces.remove().credit);
-                }
-            }
-            return count;
-        }
-
-        @Override
-        public synchronized int available() {
-            return pieces.stream().mapToInt(piece -> piece.bytes.remaining())
-                    .sum();
-        }
-    }
-
-    /** The response's body, from the handler to the event loop. */
-    private final class Output extends OutputStream {
-
-        private final Stream stream;
-        private final ByteArrayOutputStream buffer =
-                new ByteArrayOutputStream(256);
-        private boolean isEmpty;            // all that is written is dropped
-        private volatile boolean isSent;    // END_STREAM was written
-        private ChannelFuture last;         // the write of the last frame
-
-        Output(Stream stream) {
-            this.stream = stream;
-        }
-
-        @Override
-        public void write(int one) throws IOException {
-            write(new byte[] {(byte) one}, 0, 1);
-        }
-
-        @Override
-        public void write(byte[] bytes, int from, int length)
-                throws IOException {
-            Objects.checkFromIndexSize(from, length, bytes.length);
-            if (isSent && !isEmpty) {
-                throw new IOException("closed");
-            }
-            for (int done = 0; done < length && !isEmpty; ) {
-                if (buffer.size() == PIECE) {
-                    send(false);
-                }
-                int count = Math.min(length - done, PIECE - buffer.size());
-                buffer.write(bytes, from + done, count);
-                done += count;
-            }
-        }
-
-        @Override
-        public void flush() throws IOException {
-            if (buffer.size() > 0) {
-                send(false);
-            }
-        }
-
-        @Override
-        public void close() throws IOException {
-            if (!isSent) {
-                send(true);
-            }
-        }
-
-        private void send(boolean end) throws IOException {
-            awaitWritable(stream);
-            stream.checkOpen();
-            isSent = end;
-            last = sendData(stream, buffer.toByteArray(), end);
-            buffer.reset();
-        }
-
-        /** Ends the response, and lets the client stop its upload (8.1). */
-        void finish() {
-            try {
-                close();
-                last.addListener(_ -> {
-                    if (!stream.body.isComplete()) {
-                        stream.reset(Http2Error.NO_ERROR);
-                    }
-                });
-            } catch (IOException e) {
-                // Nobody waits for this response.
-            }
         }
     }
 
@@ -1017,12 +1051,8 @@ public final class Http2Server implements AutoCloseable {
     private static final InetSocketAddress ANY_PORT =
             new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
 
-    /** Netty tells of each frame that it ignores. */
-    private static final Logger NETTY = Logger.getLogger("io.netty");
-
     /** No argument: the demo; {@code serve} until its input ends. */
     public static void main(String[] args) throws Exception {
-        NETTY.setLevel(Level.WARNING);
         var words = String.join(" ", args);
         if (words.matches("serve (\\S+:)?\\d+( --tls( --certificate"
                 + " \\S+)?)?")) {
@@ -1046,25 +1076,24 @@ public final class Http2Server implements AutoCloseable {
     }
 
     private static void serve(String[] args) throws Exception {
-        var at = args[1].split(":(?=\\d+$)");
-        var host = at.length == 1 ? "127.0.0.1" : at[0];
-        var bind = new InetSocketAddress(host,
+        var at = ("127.0.0.1:" + args[1]).split(":");
+        var bind = new InetSocketAddress(at[at.length - 2],
                 Integer.parseInt(at[at.length - 1]));
         var held = certificate();
         if (args.length == 5) {
             Files.writeString(Path.of(args[4]), held.certificatePem());
         }
-        try (var server = args.length == 2
-                ? start(bind, Http2Server::service, Options.defaults())
-                : startTls(bind, tls(held), Http2Server::service,
-                        Options.defaults())) {
-            IO.println("listening on " + host + ":"
+        try (var server = new Http2Server(bind, Optional.of(tls(held))
+                .filter(_ -> args.length > 2), Http2Server::service,
+                Options.defaults())) {
+            IO.println("listening on " + bind.getHostString() + ":"
                     + server.localAddress().getPort());
-            if (System.console() != null) {
-                Thread.currentThread().join();   // until Ctrl-C
-            }
             System.in.transferTo(OutputStream.nullOutputStream());
-            server.shutdown(Duration.ofMillis(500));
+            try {
+                server.shutdown(Duration.ofMillis(500));
+            } catch (UnsupportedOperationException e) {
+                // Step 7 is not written: close() is next.
+            }
             IO.println("stats " + server.stats());
         } catch (IOException e) {
             System.err.println(e.getMessage());
@@ -1098,22 +1127,21 @@ public final class Http2Server implements AutoCloseable {
         show(1, ByteBufUtil.hexDump(bytes), FrameHeader.decode(bytes).get(),
                 "FrameHeader.*13.*1.*5.*3.");
 
-        var go = new CountDownLatch(2);
+        var go = new CountDownLatch(1);
         Handler handler = exchange -> {
-            var path = exchange.request().path();
-            if (path.equals("/slow")) {
+            var text = exchange.request().path();
+            var body = exchange.body();
+            if (text.equals("/slow")) {
                 go.await();
-            } else if (path.equals("/upload")) {
-                await(5000, () -> exchange.body().available() >= 65_535);
-                await(500, () -> exchange.body().available() > 65_535);
-                path = exchange.body().available() + " waited, "
-                        + exchange.body().readAllBytes().length + " came";
+            } else if (text.equals("/upload")) {
+                await(5000, () -> body.available() >= 65_535);
+                await(500, () -> body.available() > 65_535);
+                text = body.available() + " waited, "
+                        + body.readAllBytes().length + " came";
             }
             exchange.respond(200, List.of());
-            exchange.output().write(path.getBytes());
+            exchange.output().write(text.getBytes());
         };
-        var plain = new OkHttpClient.Builder().protocols(List.of(
-                Protocol.H2_PRIOR_KNOWLEDGE)).build();
         var held = certificate();
         var trust = new HandshakeCertificates.Builder()
                 .addTrustedCertificate(held.certificate()).build();
@@ -1121,27 +1149,27 @@ public final class Http2Server implements AutoCloseable {
                 trust.sslSocketFactory(), trust.trustManager());
         try (var secure = startTls(ANY_PORT, tls(held), handler, options);
              var server = start(ANY_PORT, handler, options)) {
-            show(2, "clear text", get(plain, server, "/hello").get(),
+            var plain = client.protocols(List.of(
+                    Protocol.H2_PRIOR_KNOWLEDGE)).build();
+            var url = "http://localhost:" + server.localAddress().getPort();
+            show(2, "clear text", get(plain, url + "/hello").get(),
                     "200 h2_prior_knowledge /hello");
-            show(3, "TLS", get(client.build(), secure, "/hello").get(),
+            var tls = "https://localhost:" + secure.localAddress().getPort();
+            show(3, "TLS", get(client.protocols(List.of(Protocol.HTTP_2,
+                    Protocol.HTTP_1_1)).build(), tls + "/hello").get(),
                     "200 h2 /hello");
             show(3, "TLS without h2", get(client.protocols(List.of(
-                    Protocol.HTTP_1_1)).build(), secure, "/").get(),
-                    "no response");
-            var slow = get(plain, server, "/slow");
+                    Protocol.HTTP_1_1)).build(), tls).get(), "no response");
+            var slow = get(plain, url + "/slow");
             await(5000, () -> server.stats().runningHandlers() == 1);
-            show(4, "while /slow waits", get(plain, server, "/fast").get(),
+            show(4, "while /slow waits", get(plain, url + "/fast").get(),
                     "200 .*/fast");
-            show(5, "1 MiB", get(plain, server, "/upload").get(),
+            show(5, "1 MiB", get(plain, url + "/upload").get(),
                     "200 .* 65535 waited, 1048576 came");
-            go.countDown();
-
-            var done = new FutureTask<>(
-                    () -> server.shutdown(Duration.ofSeconds(5)));
             show(6, "20 requests, reset", resets(options.withMaxStreams(4, 8)),
                     ".*s=0, runningHandlers=8, served=0, refused=12.*");
-            Thread.startVirtualThread(done);
-            await(5000, () -> server.closing);
+            var done = start(() -> server.shutdown(Duration.ofSeconds(5)));
+            await(5000, () -> server.closing || done.isDone());
             go.countDown();
             show(7, "shutdown", done.get() + ", " + slow.get(), "true, 200.*");
         }
@@ -1151,8 +1179,8 @@ public final class Http2Server implements AutoCloseable {
     /** Twenty requests, each reset at once, in one write. */
     private static Stats resets(Options options) throws Exception {
         var end = new CompletableFuture<Void>();
-        var frames = Unpooled.copiedBuffer("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-                StandardCharsets.US_ASCII);
+        var frames = Unpooled.buffer().writeBytes(
+                "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".getBytes());
         new FrameHeader(0, 4, 0, 0).encode(frames);   // SETTINGS
         for (int id = 1; id < 40; id += 2) {
             new FrameHeader(3, 1, 5, id).encode(frames);   // HEADERS: GET /
@@ -1180,25 +1208,26 @@ public final class Http2Server implements AutoCloseable {
         }
     }
 
-    private static Future<String> get(OkHttpClient client, Http2Server server,
-            String path) {
-        boolean isPlain = client.protocols().contains(
-                Protocol.H2_PRIOR_KNOWLEDGE);
-        var request = new okhttp3.Request.Builder().url((isPlain ? "http"
-                : "https") + "://localhost:" + server.localAddress().getPort()
-                + path).method(path.equals("/upload") ? "POST" : "GET",
-                path.equals("/upload") ? RequestBody.create(new byte[1 << 20])
-                        : null).build();
-        var task = new FutureTask<>(() -> {
-            try (var response = client.newCall(request).execute()) {
+    private static <T> Future<T> start(Callable<T> call) {
+        var task = new FutureTask<>(call);
+        Thread.startVirtualThread(task);
+        return task;
+    }
+
+    /** A GET, or to {@code /upload} a POST of 1 MiB. */
+    private static Future<String> get(OkHttpClient client, String url) {
+        var request = new okhttp3.Request.Builder().url(url);
+        if (url.endsWith("/upload")) {
+            request.post(RequestBody.create(new byte[1 << 20]));
+        }
+        return start(() -> {
+            try (var response = client.newCall(request.build()).execute()) {
                 return response.code() + " " + response.protocol() + " "
                         + response.body().string();
             } catch (IOException e) {
                 return "no response";
             }
         });
-        Thread.startVirtualThread(task);
-        return task;
     }
 
     private static void show(int step, String what, Object seen, String like) {
@@ -1209,7 +1238,9 @@ public final class Http2Server implements AutoCloseable {
     }
 
     private static void died(Throwable failure) {
-        if (!(failure instanceof UnsupportedOperationException)) {
+        if (failure instanceof ExecutionException) {
+            died(failure.getCause());   // of shutdown()
+        } else if (!(failure instanceof UnsupportedOperationException)) {
             failure.printStackTrace();
             System.exit(1);
         }

@@ -12,9 +12,7 @@ import com.sun.management.ThreadMXBean;
 import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
 import io.netty.bootstrap.ServerBootstrap;
-import io.netty.buffer.ByteBuf;
-import io.netty.buffer.PooledByteBufAllocator;
-import io.netty.buffer.Unpooled;
+import io.netty.buffer.*;
 import io.netty.channel.*;
 import io.netty.channel.embedded.EmbeddedChannel;
 import io.netty.channel.group.DefaultChannelGroup;
@@ -34,9 +32,9 @@ import java.lang.management.ManagementFactory;
  * counts the bytes that each thread allocates, so what a request costs can be
  * measured (com.sun.management.ThreadMXBean).
  *
- * <p>«Zero-allocation» is said of this class's own code, for each request,
- * when the server has been warmed up. A connection has objects of its own, and
- * once a second the Date field is made.
+ * <p>«Zero-allocation» means that NETTY's code in this class makes no object
+ * for a request, once it has warmed up. A connection has objects of its own,
+ * and once a second the Date field is made.
  *
  * <p>The service: {@code GET /plaintext} and {@code GET /count}, also with
  * HEAD; {@code POST /echo} with at most 64 KiB; 404 for other paths and 405
@@ -178,7 +176,7 @@ public final class ServerDuel {
     /** What {@link Parser#parse} has found. */
     public enum Progress { NEED_MORE, READY, BAD }
 
-    /** Methods: of OTHER ones the service knows none. Names have case. */
+    /** OTHER: each that the service does not know. Case-sensitive. */
     public enum Method {
         GET, HEAD, POST, OTHER;
 
@@ -206,12 +204,7 @@ public final class ServerDuel {
         }
 
         private boolean allows(Method method) {
-            return switch (this) {
-                case PLAINTEXT, COUNT -> method == Method.GET
-                        || method == Method.HEAD;
-                case ECHO -> method == Method.POST;
-                case NOT_FOUND -> true;
-            };
+            return this == NOT_FOUND || allow.contains(method.name());
         }
     }
 
@@ -264,15 +257,14 @@ public final class ServerDuel {
      * once. It keeps its place between calls, and allocates nothing after its
      * construction. For one thread. Strict: RFC 9112 sections 3 and 5.
      */
-    public static final class Parser extends Machine {
+    public static final class Parser extends Fields {
 
-        private final int maxHeadBytes, maxBodyBytes;
+        private final int maxHeadBytes;
         private final Words methods = new Words("GET", "HEAD", "POST"),
                 paths = new Words("/plaintext", "/count", "/echo"),
                 scheme = new Words("http://"),
                 version = new Words("HTTP/1.");
-        private final Fields fields = new Fields();
-        private int headBytes, minor;
+        private int headBytes;
         private Method method = Method.OTHER;
         private Route route = Route.NOT_FOUND;
 
@@ -284,8 +276,8 @@ public final class ServerDuel {
         public Parser(int maxHeadBytes, int maxBodyBytes) {
             need("maxHeadBytes", maxHeadBytes, 1, Integer.MAX_VALUE - 1);
             need("maxBodyBytes", maxBodyBytes, 0, Integer.MAX_VALUE - 1);
+            super(maxBodyBytes);
             this.maxHeadBytes = maxHeadBytes;
-            this.maxBodyBytes = maxBodyBytes;
         }
 
         /**
@@ -321,7 +313,14 @@ public final class ServerDuel {
 
         private void requestLine(int b) {
             switch (state) {
-                case METHOD -> method(b);
+                case METHOD -> {
+                    if (b == '\r' && methods.length == 0) {
+                        state = State.EMPTY_LINE;   // RFC 9112 section 2.2
+                    } else {
+                        method(b);
+                    }
+                }
+                case EMPTY_LINE -> expect('\n', b, State.METHOD);
                 case TARGET -> {
                     expect(b > ' ');
                     scheme.add(lower(b));   // perhaps: RFC 9112 section 3.2.2
@@ -333,6 +332,8 @@ public final class ServerDuel {
                     }
                 }
                 case AUTHORITY -> {
+                    expect(scheme.match() < 0 || isHost(b));   // not empty
+                    scheme.add(b);
                     state = b == '/' ? State.PATH : state;
                     target(b);
                 }
@@ -359,7 +360,7 @@ public final class ServerDuel {
 
         /** Path, query and a space (RFC 9112 section 3.2). */
         private void target(int b) {
-            // tag::step3[] the space ends the target and tells the route; then state is VERSION; bytes up to the space and from DEL on are bad(400); a question mark begins the QUERY; the bytes of the PATH are added to paths
+            // tag::step3[] the space ends the target and tells the route; then state is VERSION; bytes below the space and from DEL on are bad(400); a question mark begins the QUERY; the bytes of the PATH are added to paths
             if (b == ' ') {
                 int match = paths.match();
                 route = match < 0 ? Route.NOT_FOUND : ROUTES[match];
@@ -399,17 +400,7 @@ public final class ServerDuel {
             paths.clear();
             scheme.clear();
             version.clear();
-            minor = -1;
-            fields.begin();
-        }
-
-        private void fields(int b) {
-            fields.add(b);
-            if (fields.state == State.END) {
-                fields.end(minor, maxBodyBytes);
-            }
-            state = fields.state;
-            bad(fields.badStatus);
+            beginFields();
         }
 
         /** After READY; undefined after NEED_MORE and BAD. */
@@ -424,12 +415,12 @@ public final class ServerDuel {
 
         /** After READY: whether another request may follow. */
         public boolean keepAlive() {
-            return minor == 1 && !fields.close;
+            return minor == 1 && !close;
         }
 
         /** After READY: bytes of the body, 0 if there is none. */
         public int contentLength() {
-            return (int) fields.contentLength;
+            return (int) contentLength;
         }
 
         /** After BAD: 400, 413, 414, 431, 501 or 505; else 0. */
@@ -619,24 +610,33 @@ public final class ServerDuel {
     }
 
     /**
-     * The header section of a request: the fields that this service has to
-     * know (RFC 9112 sections 5, 6.1, 6.3 and 9.6).
+     * The part of the parser for the header section: the fields that this
+     * service has to know (RFC 9112 sections 5, 6.1, 6.3 and 9.6).
      */
-    private static final class Fields extends Machine {
+    private abstract static class Fields {
 
+        State state = State.END;
+        int badStatus;       // 0: no fault so far
+        int minor;           // of the version; -1: not yet known
+        long contentLength;  // 2^31 - 1 if it is larger
+        boolean close;       // one of the options of Connection
+
+        private final int maxBodyBytes;
         private final Words names = new Words("content-length", "connection",
                 "transfer-encoding", "host");
         private final Words options = new Words("close");
         // of the current field
         private int name, valueBytes;
         private boolean valueEnded;
-        // of all fields so far
-        private long contentLength;   // 2^31 - 1 if it is larger
+        // how often these fields have come so far
         private int lengths, codings, hosts;
-        private boolean close;
 
-        void begin() {
-            state = State.NAME;
+        Fields(int maxBodyBytes) {
+            this.maxBodyBytes = maxBodyBytes;
+        }
+
+        final void beginFields() {
+            minor = -1;
             beginField();
             contentLength = 0;
             lengths = 0;
@@ -645,7 +645,7 @@ public final class ServerDuel {
             close = false;
         }
 
-        void add(int b) {
+        final void fields(int b) {
             switch (state) {
                 case NAME -> {
                     if (b == '\r' && names.length == 0) {
@@ -659,7 +659,10 @@ public final class ServerDuel {
                     expect('\n', b, State.NAME);
                     beginField();
                 }
-                default -> expect('\n', b, State.END);
+                default -> {
+                    expect('\n', b, State.END);
+                    end();
+                }
             }
         }
 
@@ -724,7 +727,7 @@ public final class ServerDuel {
         }
 
         /** What can be said only at the end of the section. */
-        private void end(int minor, int maxBodyBytes) {
+        private void end() {
             // tag::step5[] HTTP/1.1 without Host is bad(400), and so is Transfer-Encoding in HTTP/1.0 or beside Content-Length; Transfer-Encoding alone is bad(501), a contentLength beyond the limit bad(413) // until then:
             expect(minor == 0 || hosts == 1);
             expect(codings == 0 || minor == 1 && lengths == 0);
@@ -736,6 +739,22 @@ public final class ServerDuel {
             // end::step5[]
         }
         // end::fields[]
+
+        final void expect(char wanted, int b, State next) {
+            state = next;
+            expect(b == wanted);
+        }
+
+        final void expect(boolean holds) {
+            if (!holds) {
+                bad(400);
+            }
+        }
+
+        /** The first finding stands. */
+        final void bad(int status) {
+            badStatus = badStatus == 0 ? status : badStatus;
+        }
     }
 
     /** The body of a request, which may be the body of the response, too. */
@@ -792,29 +811,6 @@ public final class ServerDuel {
     }
 
     // ---- given from here on ----
-
-    /** A state machine that reads bytes and may find a fault. */
-    private abstract static class Machine {
-
-        State state = State.END;
-        int badStatus;   // 0: no fault so far
-
-        final void expect(char wanted, int b, State next) {
-            state = next;
-            expect(b == wanted);
-        }
-
-        final void expect(boolean holds) {
-            if (!holds) {
-                bad(400);
-            }
-        }
-
-        /** The first finding stands. */
-        final void bad(int status) {
-            badStatus = badStatus == 0 ? status : badStatus;
-        }
-    }
 
     /** A handler without a server, for an EmbeddedChannel. */
     static ChannelHandler fastHandler() {
@@ -933,6 +929,7 @@ public final class ServerDuel {
      * What was measured.
      *
      * @param requests        that were answered
+     * @param perSecond       answered requests a second
      * @param bytesPerRequest of Java objects that the server allocated
      * @param p50Micros       median time from sending a batch to the end of
      *                        its last response
@@ -1009,8 +1006,8 @@ public final class ServerDuel {
     }
 
     /** Where a parser is; up to LINE_END in the request line. */
-    private enum State { METHOD, TARGET, AUTHORITY, PATH, QUERY, VERSION,
-            LINE_END, NAME, VALUE, FIELD_END, HEAD_END, END }
+    private enum State { EMPTY_LINE, METHOD, TARGET, AUTHORITY, PATH, QUERY,
+            VERSION, LINE_END, NAME, VALUE, FIELD_END, HEAD_END, END }
 
     private static final Method[] METHODS = Method.values();
     private static final Route[] ROUTES = Route.values();

@@ -24,35 +24,43 @@ public final class NatTraversal {
     /** A STUN message (RFC 8489 section 5). Immutable, thread-safe. */
     public static final class Message {
         private final byte[] raw;
-        private final List<Attribute> attributes;
 
-        private Message(byte[] raw, List<Attribute> attributes) {
+        private Message(byte[] raw) {
             this.raw = raw;
-            this.attributes = List.copyOf(attributes);
         }
 
         /** Reads one datagram, which may hold anything. */
         // tag::decode[]
         public static Message decode(byte[] datagram) throws StunException {
-            // tag::step1[] require() a header of 20 bytes that begins with two zero bits, a length that is a multiple of 4 and right, and the cookie; then find each attribute, and skip its padding
-            var raw = datagram.clone();
-            int total = raw.length;
-            require(total >= HEADER && u16(raw, 0) < 0x4000, "header");
-            require(u16(raw, 2) % 4 == 0 && u16(raw, 2) == total - HEADER,
-                    "length");
-            require(ByteBuffer.wrap(raw).getInt(4) == MAGIC_COOKIE, "cookie");
-            var attributes = new ArrayList<Attribute>();
-            for (int at = HEADER; at < total;) {
-                int start = at + 4;
-                int end = start + u16(raw, at + 2);
-                require(end <= total, "attribute");
-                attributes.add(new Attribute(u16(raw, at), start, end));
-                at = padded(end);
+            // tag::step1[] throw a StunException unless there are 20 bytes of header that begin with two zero bits, the length is a multiple of 4 and right, the cookie is there, and all attributes() end within the message
+            int total = datagram.length;
+            var message = new Message(datagram.clone());
+            if (total < HEADER || u16(datagram, 0) >= 0x4000
+                    || u16(datagram, 2) != total - HEADER || total % 4 != 0
+                    || ByteBuffer.wrap(datagram).getInt(4) != MAGIC_COOKIE
+                    || message.attributes().stream()
+                            .anyMatch(a -> a.end() > total)) {
+                throw new StunException(0, "no STUN message");
             }
-            return new Message(raw, attributes);
+            return message;
             // end::step1[]
         }
         // end::decode[]
+
+        /** All attributes, in their order. */
+        // tag::attributes[]
+        public List<Attribute> attributes() {
+            // tag::step1[] where each value starts and ends; the next attribute begins behind the padding
+            var found = new ArrayList<Attribute>();
+            for (int at = HEADER; at < raw.length;) {
+                int end = at + 4 + u16(raw, at + 2);
+                found.add(new Attribute(u16(raw, at), at + 4, end));
+                at = padded(end);
+            }
+            return found;
+            // end::step1[]
+        }
+        // end::attributes[]
 
         /** A message without attributes; the id has twelve bytes. */
         // tag::of[]
@@ -64,7 +72,7 @@ public final class NatTraversal {
                     | method & 0xf | (bits & 2) << 7 | (bits & 1) << 4;
             return new Message(ByteBuffer.allocate(HEADER)
                     .putShort((short) type).putInt(4, MAGIC_COOKIE)
-                    .put(8, transactionId).array(), List.of());
+                    .put(8, transactionId).array());
             // end::step1[]
         }
         // end::of[]
@@ -86,14 +94,10 @@ public final class NatTraversal {
         // tag::with[]
         public Message with(int type, byte[] value) {
             // tag::step1[] append type, length without padding, value, and zero bytes up to a multiple of 4; the header counts all of them
-            int start = raw.length + 4;
-            var wire = ByteBuffer.allocate(padded(start + value.length))
-                    .put(raw).putShort((short) type)
-                    .putShort((short) value.length).put(value);
-            wire.putShort(2, (short) (wire.capacity() - HEADER));
-            var more = new ArrayList<>(attributes);
-            more.add(new Attribute(type, start, start + value.length));
-            return new Message(wire.array(), more);
+            int total = padded(raw.length + 4 + value.length);
+            return new Message(ByteBuffer.allocate(total).put(raw)
+                    .putShort((short) type).putShort((short) value.length)
+                    .put(value).putShort(2, (short) (total - HEADER)).array());
             // end::step1[]
         }
         // end::with[]
@@ -175,16 +179,16 @@ public final class NatTraversal {
             return raw.clone();
         }
 
-        /** All attributes, in their order. */
-        public List<Attribute> attributes() {
-            return attributes;
+        /** The first such attribute that counts. */
+        private Optional<Attribute> attribute(int type) {
+            return counted(this).stream().filter(a -> a.type() == type)
+                    .findFirst();
         }
 
         /** The value of the first such attribute that counts. */
         public Optional<byte[]> find(int type) {
-            return counted(this).stream().filter(a -> a.type() == type)
-                    .map(a -> Arrays.copyOfRange(raw, a.start(), a.end()))
-                    .findFirst();
+            return attribute(type)
+                    .map(a -> Arrays.copyOfRange(raw, a.start(), a.end()));
         }
 
         /** The address in an attribute, unless it is malformed. */
@@ -193,8 +197,9 @@ public final class NatTraversal {
                     || v.length == 20 && v[1] == 2)
                     .map(v -> XORED.contains(type)
                             ? xor(v, transactionId()) : v)
-                    .map(v -> new InetSocketAddress(
-                            ip(Arrays.copyOfRange(v, 4, v.length)), u16(v, 2)));
+                    .map(v -> new InetSocketAddress(always(() ->
+                            InetAddress.getByAddress(Arrays.copyOfRange(v, 4,
+                                    v.length))), u16(v, 2)));
         }
 
         /** The code of an error response, such as 401; else 0. */
@@ -207,13 +212,6 @@ public final class NatTraversal {
         List<Integer> unknown(Set<Integer> known) {
             return counted(this).stream().map(Attribute::type)
                     .filter(t -> t < 0x8000 && !known.contains(t)).toList();
-        }
-
-        private static void require(boolean holds, String what)
-                throws StunException {
-            if (!holds) {
-                throw new StunException(0, "no STUN message: bad " + what);
-            }
         }
     }
 
@@ -246,12 +244,9 @@ public final class NatTraversal {
         Message transact(InetSocketAddress server, Message request,
                 BiPredicate<InetSocketAddress, Message> counts)
                 throws IOException {
-            // tag::step2[] send the same request at each of sendTimes(), counted from the first; wait in between for a success or an error that hasIdOf() the request and counts, until giveUp(); keep() every other packet
+            // tag::step2[] send the same request, and wait until each of deadlines(), counted from the first sending, for a success or an error that hasIdOf() the request and counts; keep() every other packet
             long start = socket.nanoTime();
-            var deadlines = new ArrayList<>(retransmission.sendTimes());
-            deadlines.removeFirst();
-            deadlines.add(retransmission.giveUp());
-            for (var deadline : deadlines) {
+            for (var deadline : retransmission.deadlines()) {
                 socket.send(server, request.raw());
                 long left;
                 while ((left = start + deadline.toNanos()
@@ -268,8 +263,7 @@ public final class NatTraversal {
                     packet.ifPresent(this::keep);
                 }
             }
-            throw new SocketTimeoutException("no response from " + server
-                    + " within " + retransmission.giveUp());
+            throw new SocketTimeoutException("no response from " + server);
             // end::step2[]
         }
         // end::transact[]
@@ -280,11 +274,10 @@ public final class NatTraversal {
                 throws IOException {
             // tag::step2[] transact() a Binding request; a response that is no success, lacks XOR-MAPPED-ADDRESS, or has unknown() attributes beside KNOWN, is refused()
             var response = transact(server, Message.request(BINDING));
-            if (response.messageClass() != MessageClass.SUCCESS
-                    || !response.unknown(KNOWN).isEmpty()) {
-                throw refused(response);
-            }
-            return response.address(XOR_MAPPED_ADDRESS)
+            return Optional.of(response)
+                    .filter(m -> m.messageClass() == MessageClass.SUCCESS
+                            && m.unknown(KNOWN).isEmpty())
+                    .flatMap(m -> m.address(XOR_MAPPED_ADDRESS))
                     .orElseThrow(() -> refused(response));
             // end::step2[]
         }
@@ -312,9 +305,8 @@ public final class NatTraversal {
     // tag::respond[]
     static Optional<Message> respond(Packet packet, Set<Integer> known) {
         // tag::step2[] answer Binding requests alone: success() with XOR-MAPPED-ADDRESS, or error() 420 with UNKNOWN-ATTRIBUTES, two bytes for each of unknown()
-        var request = tryDecode(packet).filter(m -> m.method() == BINDING
-                && m.messageClass() == MessageClass.REQUEST);
-        return request.map(m -> {
+        return tryDecode(packet).filter(m -> m.method() == BINDING
+                && m.messageClass() == MessageClass.REQUEST).map(m -> {
             var unknown = m.unknown(known);
             var types = ByteBuffer.allocate(2 * unknown.size());
             unknown.forEach(type -> types.putShort(type.shortValue()));
@@ -357,9 +349,9 @@ public final class NatTraversal {
         var all = message.attributes();
         int signed = all.stream().map(Attribute::type).toList()
                 .indexOf(MESSAGE_INTEGRITY);
-        return signed < 0 ? all : all.stream()
-                .filter(a -> a.type() == FINGERPRINT
-                        || a.start() <= all.get(signed).start()).toList();
+        return IntStream.range(0, all.size()).filter(i -> signed < 0
+                || i <= signed || all.get(i).type() == FINGERPRINT)
+                .mapToObj(all::get).toList();
         // end::step4[]
     }
     // end::counted[]
@@ -368,13 +360,11 @@ public final class NatTraversal {
     // tag::hmac[]
     static byte[] hmac(byte[] before, byte[] key) {
         // tag::step4[] HmacSHA1 of the bytes, in whose header the length already counts the 24 bytes of this attribute
-        try {
+        return always(() -> {
             var mac = javax.crypto.Mac.getInstance("HmacSHA1");
             mac.init(new javax.crypto.spec.SecretKeySpec(key, "HmacSHA1"));
             return mac.doFinal(withLength(before, 24));
-        } catch (GeneralSecurityException e) {
-            throw new IllegalStateException(e);   // every JDK has it
-        }
+        });
         // end::step4[]
     }
     // end::hmac[]
@@ -402,11 +392,10 @@ public final class NatTraversal {
     // tag::integrityOk[]
     public static boolean integrityOk(Message message, byte[] key) {
         // tag::step4[] compare MESSAGE-INTEGRITY, in constant time, with hmac() of the received bytes before it
-        var found = message.attributes().stream()
-                .filter(a -> a.type() == MESSAGE_INTEGRITY).findFirst();
-        return found.isPresent() && MessageDigest.isEqual(
-                message.find(MESSAGE_INTEGRITY).get(), hmac(Arrays.copyOf(
-                        message.raw, found.get().start() - 4), key));
+        return message.attribute(MESSAGE_INTEGRITY).filter(a ->
+                MessageDigest.isEqual(message.find(a.type()).get(),
+                        hmac(Arrays.copyOf(message.raw, a.start() - 4), key)))
+                .isPresent();
         // end::step4[]
     }
     // end::integrityOk[]
@@ -415,12 +404,11 @@ public final class NatTraversal {
     // tag::fingerprintOk[]
     public static boolean fingerprintOk(Message message) {
         // tag::step4[] the first FINGERPRINT must be the last attribute, and equal crc() of the bytes before it
-        int at = message.raw.length - 8;
-        var found = message.attributes().stream()
-                .filter(a -> a.type() == FINGERPRINT).findFirst();
-        return found.isPresent() && found.get().start() == at + 4
-                && Arrays.equals(message.find(FINGERPRINT).get(),
-                        crc(Arrays.copyOf(message.raw, at)));
+        return message.attribute(FINGERPRINT).filter(a ->
+                a.end() == message.raw.length
+                && Arrays.equals(message.find(a.type()).get(),
+                        crc(Arrays.copyOf(message.raw, a.start() - 4))))
+                .isPresent();
         // end::step4[]
     }
     // end::fingerprintOk[]
@@ -438,9 +426,9 @@ public final class NatTraversal {
             List<InetSocketAddress> theirs, Duration budget)
             throws IOException {
         var punch = new Punch(mine, theirs);
-        long end = mine.socket().nanoTime() + budget.toNanos();
-        var result = punch.advance(Duration.ZERO);
-        while (result.isEmpty() && mine.socket().nanoTime() < end) {
+        var result = Optional.<InetSocketAddress>empty();
+        for (long end = mine.socket().nanoTime() + budget.toNanos();
+                result.isEmpty() && mine.socket().nanoTime() < end;) {
             result = punch.advance(Duration.ofNanos(CHECK_INTERVAL / 5));
         }
         return result;
@@ -478,7 +466,13 @@ public final class NatTraversal {
                 throws IOException {
             if (mine.socket().nanoTime() >= next) {
                 next += CHECK_INTERVAL;
-                sendChecks();
+                quietIntervals++;
+                for (var check : checks.entrySet()) {
+                    if (selected == null) {
+                        mine.socket().send(check.getKey(),
+                                check.getValue().raw());
+                    }
+                }
             }
             for (var packet = mine.socket().receive(wait); packet.isPresent();
                     packet = mine.socket().receive(Duration.ZERO)) {
@@ -497,15 +491,6 @@ public final class NatTraversal {
 
         private Message sign(Message message) {
             return message.signed(mine.key()).fingerprinted();
-        }
-
-        private void sendChecks() throws IOException {
-            quietIntervals++;
-            for (var check : checks.entrySet()) {
-                if (selected == null) {
-                    mine.socket().send(check.getKey(), check.getValue().raw());
-                }
-            }
         }
 
         // tag::onPacket[]
@@ -571,9 +556,8 @@ public final class NatTraversal {
         private final String password;
         private final Map<InetAddress, Long> permitted = new HashMap<>();
         private Message challenge;            // the last 401 or 438, or null
-        private Message allocation;           // the response to Allocate
-        private long lifetime;                // in ns, from
-        private long renewed;
+        private InetSocketAddress relayed;
+        private long refreshAt;
         private boolean closed;
 
         private TurnClient(StunClient client, InetSocketAddress server,
@@ -589,9 +573,11 @@ public final class NatTraversal {
                 InetSocketAddress server, String user, String password)
                 throws IOException {
             var turn = new TurnClient(client, server, user, password);
-            turn.allocation = turn.request(ALLOCATE, m ->
+            var response = turn.request(ALLOCATE, m ->
                     m.with(REQUESTED_TRANSPORT, new byte[] {17, 0, 0, 0}));
-            turn.renewed(turn.allocation);
+            turn.relayed = response.address(XOR_RELAYED_ADDRESS)
+                    .orElseThrow(() -> refused(response));
+            turn.refreshed(response);
             return turn;
         }
 
@@ -599,32 +585,32 @@ public final class NatTraversal {
         // tag::request[]
         private Message request(int method, UnaryOperator<Message> attributes)
                 throws IOException {
-            // tag::step6[] transact() a new request, after sign(); a 401 before there is a challenge, and up to three 438 in a row, are the new challenge(); any other error ends it
-            for (int stale = 0;;) {
-                boolean first = challenge == null;
+            // tag::step6[] transact() a new request, after sign(); a response that isChallenge() is the new challenge, the first one and up to three further ones; any other error ends it
+            for (int further = 0;;) {
                 var request = attributes.apply(Message.request(method));
                 var response = client.transact(server, sign(request),
                         (from, m) -> from.equals(server) && isBelieved(m));
                 if (response.messageClass() == MessageClass.SUCCESS) {
                     return response;
                 }
-                int code = response.errorCode();
-                boolean again = code == 401 && first
-                        || code == 438 && stale++ < 3;
-                challenge = challenge(response, again);
+                if (!isChallenge(response) || challenge != null
+                        && further++ == 3) {
+                    throw refused(response);
+                }
+                challenge = response;
             }
             // end::step6[]
         }
         // end::request[]
 
-        /** The response, if it is to be answered and can be. */
-        private static Message challenge(Message response, boolean again)
-                throws StunException {
-            if (!again || response.find(REALM).isEmpty()
-                    || response.find(NONCE).isEmpty()) {
-                throw refused(response);
-            }
-            return response;
+        /** A 438, or a 401 that names another realm than the last one. */
+        private boolean isChallenge(Message error) {
+            var realm = error.find(REALM);
+            boolean isOther = challenge == null || !Arrays.equals(
+                    realm.orElse(null), challenge.find(REALM).get());
+            return realm.isPresent() && error.find(NONCE).isPresent()
+                    && (error.errorCode() == 438
+                    || error.errorCode() == 401 && isOther);
         }
 
         /** The request with credentials, once the server asked for them. */
@@ -661,9 +647,12 @@ public final class NatTraversal {
         /** Asks again for what will end soon; precedes each use. */
         // tag::renew[]
         private void renew() throws IOException {
-            // tag::step6[] refresh() an allocation that isDue(); permit() again what was permitted 240 s ago // until then:
-            if (isDue()) {
-                refresh();
+            if (closed) {
+                throw new IOException("closed");
+            }
+            // tag::step6[] at refreshAt, request() a REFRESH, and give its response to refreshed(); permit() again what was permitted 240 s ago // until then:
+            if (nanoTime() - refreshAt >= 0) {
+                refreshed(request(REFRESH, m -> m));
             }
             for (var peer : List.copyOf(permitted.keySet())) {
                 if (nanoTime() - permitted.get(peer) >= 240 * SECOND) {
@@ -674,34 +663,19 @@ public final class NatTraversal {
         }
         // end::renew[]
 
-        /** A minute before the end, or after half of a short lifetime. */
-        private boolean isDue() {
-            return nanoTime() - renewed
-                    >= Math.max(lifetime - 60 * SECOND, lifetime / 2);
-        }
-
-        private void requireOpen() throws IOException {
-            if (closed) {
-                throw new IOException("closed");
-            }
-        }
-
-        private void refresh() throws IOException {
-            renewed(request(REFRESH, m -> m));
-        }
-
-        private void renewed(Message response) throws IOException {
-            lifetime = response.find(LIFETIME).filter(v -> v.length == 4)
-                    .map(v -> ByteBuffer.wrap(v).getInt() * SECOND)
+        /** Due again a minute before the end, or after half of the time. */
+        private void refreshed(Message response) throws IOException {
+            long lifetime = response.find(LIFETIME).filter(v -> v.length == 4)
+                    .map(v -> ByteBuffer.wrap(v).getInt() & 0xffffffffL)
                     .orElseThrow(() -> refused(response));
-            renewed = nanoTime();
+            refreshAt = nanoTime()
+                    + Math.max(lifetime - 60, lifetime / 2) * SECOND;
         }
 
         /** The relay's address, which peers send to. */
         @Override
-        public InetSocketAddress localAddress() throws IOException {
-            return allocation.address(XOR_RELAYED_ADDRESS)
-                    .orElseThrow(() -> refused(allocation));
+        public InetSocketAddress localAddress() {
+            return relayed;
         }
 
         @Override
@@ -719,7 +693,6 @@ public final class NatTraversal {
         @Override
         public void send(InetSocketAddress to, byte[] data)
                 throws IOException {
-            requireOpen();
             renew();
             client.socket.send(server, Message.of(MessageClass.INDICATION, SEND,
                     randomId()).with(XOR_PEER_ADDRESS, to).with(DATA, data)
@@ -731,18 +704,16 @@ public final class NatTraversal {
         public Optional<Packet> receive(Duration wait) throws IOException {
             long deadline = nanoTime() + wait.toNanos();
             while (true) {
-                requireOpen();
                 renew();
-                long left = Math.max(0, deadline - nanoTime());
-                var packet = client.receive(
-                        Duration.ofNanos(Math.min(left, SECOND)));
-                var data = packet.filter(p -> p.from().equals(server))
+                long left = Math.clamp(deadline - nanoTime(), 0, SECOND);
+                var data = client.receive(Duration.ofNanos(left))
+                        .filter(p -> p.from().equals(server))
                         .flatMap(NatTraversal::tryDecode)
                         .filter(m -> m.method() == DATA_INDICATION)
                         .flatMap(m -> m.address(XOR_PEER_ADDRESS).flatMap(
                                 from -> m.find(DATA).map(
                                         bytes -> new Packet(from, bytes))));
-                if (data.isPresent() || left == 0 && packet.isEmpty()) {
+                if (data.isPresent() || left == 0) {
                     return data;
                 }
             }
@@ -858,19 +829,16 @@ public final class NatTraversal {
     }
 
     private static byte[] md5(String text) {
-        try {
-            return MessageDigest.getInstance("MD5")
-                    .digest(text.getBytes(StandardCharsets.UTF_8));
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException(e);   // every JDK has it
-        }
+        return always(() -> MessageDigest.getInstance("MD5")
+                .digest(text.getBytes(StandardCharsets.UTF_8)));
     }
 
-    private static InetAddress ip(byte[] address) {
+    /** The result of a call that fails on no JDK. */
+    private static <T> T always(Callable<T> call) {
         try {
-            return InetAddress.getByAddress(address);
-        } catch (UnknownHostException e) {
-            throw new IllegalArgumentException(e);   // for another length
+            return call.call();
+        } catch (Exception e) {
+            throw new IllegalStateException(e);
         }
     }
 
@@ -935,26 +903,19 @@ public final class NatTraversal {
      * @param rm  after the last sending, so many rto pass before giving up
      */
     public record Retransmission(Duration rto, int rc, int rm) {
-        public Retransmission {
-            if (!rto.isPositive() || rc < 1 || rc > 16 || rm < 1) {
-                throw new IllegalArgumentException(rto + " " + rc + " " + rm);
-            }
-        }
 
         /** 500 ms, 7 times, given up after 39.5 s. */
         public static Retransmission standard() {
             return new Retransmission(Duration.ofMillis(500), 7, 16);
         }
 
-        /** Counted from the first one, which is zero. */
-        public List<Duration> sendTimes() {
-            return IntStream.range(0, rc)
-                    .mapToObj(i -> rto.multipliedBy((1 << i) - 1)).toList();
-        }
-
-        /** Counted from the first sending as well. */
-        public Duration giveUp() {
-            return sendTimes().getLast().plus(rto.multipliedBy(rm));
+        /**
+         * Until when to wait after each sending, counted from the first one:
+         * the last is when to give up.
+         */
+        List<Duration> deadlines() {
+            return IntStream.rangeClosed(1, rc).mapToObj(i -> rto.multipliedBy(
+                    i < rc ? (1 << i) - 1 : (1 << rc - 1) - 1 + rm)).toList();
         }
     }
 
@@ -986,8 +947,10 @@ public final class NatTraversal {
         /** The next datagram; empty if none comes within this time. */
         Optional<Packet> receive(Duration wait) throws IOException;
 
-        /** As System.nanoTime, but a simulation has a time of its own. */
-        long nanoTime();
+        /** A simulation has a time of its own. */
+        default long nanoTime() {
+            return System.nanoTime();
+        }
 
         /**
          * A real socket, which waits for 1 ms at least; another thread may
@@ -1027,11 +990,6 @@ public final class NatTraversal {
         }
 
         @Override
-        public long nanoTime() {
-            return System.nanoTime();
-        }
-
-        @Override
         public void close() {
             socket.close();
         }
@@ -1049,31 +1007,26 @@ public final class NatTraversal {
             Packet packet) throws IOException {
         boolean hasFour = sockets.size() == 4;
         var response = respond(packet, hasFour ? Set.of(CHANGE_REQUEST)
-                : Set.of());
-        if (response.isPresent() && hasFour) {
+                : Set.of()).orElse(null);
+        if (response != null) {
             int change = tryDecode(packet)
                     .flatMap(m -> m.find(CHANGE_REQUEST))
-                    .filter(v -> v.length == 4).map(v -> v[3] >> 1 & 3)
-                    .orElse(0);
-            sockets.get(at ^ change).send(packet.from(), response.get().with(
-                    OTHER_ADDRESS, sockets.get(at ^ 3).localAddress()).raw());
-        } else if (response.isPresent()) {
-            sockets.get(at).send(packet.from(), response.get().raw());
+                    .filter(v -> hasFour && v.length == 4)
+                    .map(v -> v[3] >> 1 & 3).orElse(0);
+            sockets.get(at ^ change).send(packet.from(), (hasFour ? response
+                    .with(OTHER_ADDRESS, sockets.get(at ^ 3).localAddress())
+                    : response).raw());
         }
     }
 
     /**
      * An internet in memory, with a time of its own: whoever waits lets it
-     * pass. A packet travels for 10 ms.
+     * pass. A packet arrives at once, or never.
      */
     public static final class VirtualNet {
         private final Map<InetSocketAddress, Host> hosts = new HashMap<>();
         private final Map<InetAddress, Nat> nats = new HashMap<>();
-        private final Queue<Travel> underway = new ArrayDeque<>();
         private long now;
-
-        private record Travel(long arrival, Packet packet,
-                InetSocketAddress to) {}
 
         /** What a server does with each packet. */
         public interface Handler {
@@ -1082,7 +1035,7 @@ public final class NatTraversal {
 
         /** A host with a public address. */
         public Host host(String ip, int port) {
-            var host = new Host(ip, port, Optional.empty());
+            var host = new Host(ip, port, null);
             hosts.put(host.address, host);
             return host;
         }
@@ -1098,9 +1051,8 @@ public final class NatTraversal {
         /** Lets both try for so long; true if both have a result. */
         public boolean meet(Punch a, Punch b, Duration budget)
                 throws IOException {
-            long end = now + budget.toNanos();
             boolean met = false;
-            while (!met && now < end) {
+            for (long end = now + budget.toNanos(); !met && now < end;) {
                 pass(Duration.ofMillis(10));
                 met = a.advance(Duration.ZERO).isPresent()
                         & b.advance(Duration.ZERO).isPresent();
@@ -1114,37 +1066,18 @@ public final class NatTraversal {
         }
 
         /** Lets time pass. */
-        public void pass(Duration time) throws IOException {
-            for (long end = now + time.toNanos(); now < end;) {
-                advance(end);
-            }
-        }
-
-        /** To the next arrival, or to the limit if none comes before. */
-        private void advance(long limit) throws IOException {
-            if (underway.isEmpty() || underway.peek().arrival() > limit) {
-                now = limit;
-                return;
-            }
-            var travel = underway.remove();
-            now = travel.arrival();
-            var nat = nats.get(travel.to().getAddress());
-            var host = nat == null
-                    ? Optional.ofNullable(hosts.get(travel.to()))
-                    : nat.inside(travel.packet().from(), travel.to());
-            if (host.isPresent()) {
-                host.get().handler.onPacket(travel.packet());
-            }
+        public void pass(Duration time) {
+            now += time.toNanos();
         }
 
         /** A socket on this internet. */
         public final class Host implements Datagrams {
             private final InetSocketAddress address;
-            private final Optional<Nat> nat;
+            private final Nat nat;   // or null
             private final Queue<Packet> inbox = new ArrayDeque<>();
             private Handler handler = inbox::add;
 
-            private Host(String ip, int port, Optional<Nat> nat) {
+            private Host(String ip, int port, Nat nat) {
                 address = new InetSocketAddress(InetAddress.ofLiteral(ip),
                         port);
                 this.nat = nat;
@@ -1166,18 +1099,21 @@ public final class NatTraversal {
             }
 
             @Override
-            public void send(InetSocketAddress to, byte[] data) {
-                var from = nat.map(n -> n.outside(this, to)).orElse(address);
-                underway.add(new Travel(now + SECOND / 100,
-                        new Packet(from, data.clone()), to));
+            public void send(InetSocketAddress to, byte[] data)
+                    throws IOException {
+                var from = nat == null ? address : nat.outside(this, to);
+                var router = nats.get(to.getAddress());
+                var host = router == null ? hosts.get(to)
+                        : router.inside(from, to);
+                if (host != null) {
+                    host.handler.onPacket(new Packet(from, data.clone()));
+                }
             }
 
             @Override
-            public Optional<Packet> receive(Duration wait)
-                    throws IOException {
-                long deadline = now + wait.toNanos();
-                while (inbox.isEmpty() && now < deadline) {
-                    advance(deadline);
+            public Optional<Packet> receive(Duration wait) {
+                if (inbox.isEmpty()) {
+                    pass(wait);
                 }
                 return Optional.ofNullable(inbox.poll());
             }
@@ -1188,16 +1124,16 @@ public final class NatTraversal {
             }
         }
 
-        /** Its table is kept by what an inside address has sent. */
+        /** Its table holds what was sent, until that is idle for too long. */
         public final class Nat {
             private final InetAddress publicIp;
             private final NatBehavior behavior;
             private final long idle;
+            private final List<Sent> table = new ArrayList<>();
             private int nextPort = 40_000;
-            private final Map<List<?>, Mapping> table = new HashMap<>();
 
-            private record Mapping(Host inside, InetSocketAddress outside,
-                    Set<InetSocketAddress> contacted, AtomicLong used) {}
+            private record Sent(Host inside, InetSocketAddress outside,
+                    InetSocketAddress to, long at) {}
 
             private Nat(InetAddress publicIp, NatBehavior behavior,
                     long idle) {
@@ -1208,45 +1144,39 @@ public final class NatTraversal {
 
             /** A host behind this NAT. */
             public Host host(String privateIp, int port) {
-                return new Host(privateIp, port, Optional.of(this));
+                return new Host(privateIp, port, this);
             }
 
             private InetSocketAddress outside(Host from,
                     InetSocketAddress to) {
-                expire();
-                var mapping = table.computeIfAbsent(
-                        List.of(from, part(behavior.mapping(), to)),
-                        _ -> new Mapping(from, new InetSocketAddress(publicIp,
-                                nextPort++), new HashSet<>(),
-                                new AtomicLong()));
-                mapping.used().set(now);
-                mapping.contacted().add(to);
-                return mapping.outside();
+                var outside = live().filter(s -> s.inside() == from
+                        && isSame(behavior.mapping(), s.to(), to))
+                        .map(Sent::outside).findFirst().orElseGet(() ->
+                                new InetSocketAddress(publicIp, nextPort++));
+                table.add(new Sent(from, outside, to, now));
+                return outside;
             }
 
             /** Who may have the packet; that does not keep the mapping. */
-            private Optional<Host> inside(InetSocketAddress from,
-                    InetSocketAddress to) {
-                expire();
-                var wanted = part(behavior.filtering(), from);
-                return table.values().stream().filter(m ->
-                        m.outside().equals(to) && m.contacted().stream()
-                        .anyMatch(c -> part(behavior.filtering(), c)
-                                .equals(wanted))).map(Mapping::inside)
-                        .findFirst();
+            private Host inside(InetSocketAddress from, InetSocketAddress to) {
+                return live().filter(s -> s.outside().equals(to)
+                        && isSame(behavior.filtering(), s.to(), from))
+                        .map(Sent::inside).findFirst().orElse(null);
             }
 
-            private void expire() {
-                table.values().removeIf(m -> now - m.used().get() >= idle);
+            private Stream<Sent> live() {
+                table.removeIf(s -> now - s.at() >= idle);
+                return table.stream();
             }
 
-            /** As much of an address as the behaviour depends on. */
-            private static Object part(Behavior behavior,
-                    InetSocketAddress address) {
+            /** Whether the behaviour depends on no difference of the two. */
+            private static boolean isSame(Behavior behavior,
+                    InetSocketAddress a, InetSocketAddress b) {
                 return switch (behavior) {
-                    case ENDPOINT_INDEPENDENT -> "any";
-                    case ADDRESS_DEPENDENT -> address.getAddress();
-                    case ADDRESS_AND_PORT_DEPENDENT -> address;
+                    case ENDPOINT_INDEPENDENT -> true;
+                    case ADDRESS_DEPENDENT ->
+                        a.getAddress().equals(b.getAddress());
+                    case ADDRESS_AND_PORT_DEPENDENT -> a.equals(b);
                 };
             }
         }
@@ -1265,47 +1195,54 @@ public final class NatTraversal {
             .toList();
 
     /** No argument: the demo; {@code help} names the other commands. */
-    public static void main(String[] args) throws Exception {
+    public static void main(String[] args) {
         var words = String.join(" ", args);
         var command = Pattern.compile("(stun|detect) (\\S+):(\\d{1,5})")
                 .matcher(words);
         try {
-            if (args.length == 0) {
+            if (words.isEmpty()) {
                 demo();
             } else if (command.matches()) {
                 IO.println(ask(command.group(1), new InetSocketAddress(
                         command.group(2), Integer.parseInt(command.group(3)))));
             } else {
-                boolean help = words.matches("-h|(--)?help");
-                (help ? System.out : System.err).println((help ? ""
-                        : "not understood: " + words + "\n") + """
-                        lab-420                   the demo, step by step
-                        lab-420 stun HOST:PORT    your mapped address
-                        lab-420 detect HOST:PORT  your NAT's behaviour
-                        lab-420 help              this text""");
-                System.exit(help ? 0 : 2);
+                usage(words);
             }
         } catch (UnsupportedOperationException todo) {
             next(todo.getMessage() + "\n  " + todo.getStackTrace()[0]);
-        } catch (IOException e) {
+        } catch (IOException | IllegalArgumentException e) {
             System.err.println(words + ": " + e.getMessage());
             System.exit(1);
         }
     }
 
+    private static void usage(String words) {
+        boolean help = words.matches("-h|(--)?help");
+        (help ? System.out : System.err).println((help ? ""
+                : "not understood: " + words + "\n") + """
+                lab-420                   the demo, step by step
+                lab-420 stun HOST:PORT    your mapped address
+                lab-420 detect HOST:PORT  your NAT's behaviour
+                lab-420 help              this text""");
+        System.exit(help ? 0 : 2);
+    }
+
     private static Object ask(String verb, InetSocketAddress server)
             throws IOException {
-        var way = DatagramChannel.open().connect(server);   // sends nothing
-        var own = new InetSocketAddress(
-                ((InetSocketAddress) way.getLocalAddress()).getAddress(), 0);
-        way.close();
         var quick = new Retransmission(Duration.ofMillis(200), 4, 4);
-        try (var first = Datagrams.udp(own); var second = Datagrams.udp(own)) {
-            return verb.equals("stun")
-                    ? first.localAddress() + " is seen as "
-                            + new StunClient(first, quick).mappedAddress(server)
-                    : discover(List.of(first, second).iterator()::next, server,
-                            quick);
+        InetAddress own;
+        try (var way = new DatagramSocket()) {
+            way.connect(server);   // sends nothing
+            own = way.getLocalAddress();
+        }
+        Supplier<Datagrams> sockets = () -> always(() ->
+                Datagrams.udp(new InetSocketAddress(own, 0)));
+        if (verb.equals("detect")) {
+            return discover(sockets, server, quick);
+        }
+        try (var socket = sockets.get()) {
+            return socket.localAddress() + " is seen as "
+                    + new StunClient(socket, quick).mappedAddress(server);
         }
     }
 
@@ -1315,19 +1252,16 @@ public final class NatTraversal {
                 .with(USERNAME, "alice");
         show(1, "request", "0001.*2112a442.*", HexFormat.of().formatHex(
                 Message.decode(request.raw()).raw()));
-        for (var nat : List.of(ALL.getFirst(), ALL.getLast())) {
-            var demo = new Demo(nat, nat);
-            show(2, "behind " + shown(nat), ".*", demo.seen(demo.alice, 0)
-                    + " and " + demo.seen(demo.alice, 2));
-        }
+        var world = new Demo(ALL.getLast(), ALL.getLast());
+        show(2, "seen as", ".*", world.seen(world.alice, 0)
+                + ", by another server as " + world.seen(world.alice, 2));
         for (var a : ALL) {
             show(3, shown(a), ".*", ALL.stream().map(b -> predict(a, b)
                     ? "direct" : "relay ").collect(Collectors.joining(" ")));
         }
         var signed = request.signed(md5("secret"));
-        show(4, "integrity", "true false true", integrityOk(signed,
-                md5("secret")) + " " + integrityOk(signed, md5("guess")) + " "
-                + signed.with(DATA, "late").find(DATA).isEmpty());
+        show(4, "integrity", "true false", integrityOk(signed, md5("secret"))
+                + " " + integrityOk(signed, md5("guess")));
         int right = 0;
         for (var a : ALL) {
             for (var b : ALL) {
@@ -1337,19 +1271,18 @@ public final class NatTraversal {
             }
         }
         show(5, "punched", "81 .*", right + " of 81 pairs as predicted");
-        var demo = new Demo(ALL.getLast(), ALL.getLast());
-        var turn = TurnClient.allocate(new StunClient(demo.alice,
-                Retransmission.standard()), demo.turn.localAddress(), "alice",
-                "secret");
+        var turn = TurnClient.allocate(new StunClient(world.alice,
+                Retransmission.standard()), world.servers.getFirst()
+                .localAddress(), "alice", "secret");
         turn.permit(InetAddress.ofLiteral("203.0.113.2"));
-        show(6, "relayed", ".*true", demo.codes + ", then the peers met: "
-                + demo.meet(turn, turn.localAddress()));
+        show(6, "relayed", ".*true", world.codes + ", then the peers met: "
+                + world.meet(turn, turn.localAddress()));
         for (var nat : ALL) {
-            var sockets = new Demo(nat, nat);
-            show(7, "behind " + shown(nat), ".*" + shown(nat), "discovered "
-                    + shown(discover(List.<Datagrams>of(sockets.alice,
-                    sockets.second).iterator()::next, sockets.stun.getFirst()
-                    .localAddress(), Retransmission.standard()).behavior()));
+            var demo = new Demo(nat, nat);
+            var sockets = List.<Datagrams>of(demo.alice, demo.bob).iterator();
+            show(7, "behind " + shown(nat), shown(nat), shown(discover(
+                    sockets::next, demo.servers.getFirst().localAddress(),
+                    Retransmission.standard()).behavior()));
         }
         IO.println("\nall seven steps work");
     }
@@ -1359,41 +1292,31 @@ public final class NatTraversal {
                 .replaceAll("([A-Z])[A-Z]*_?", "$1").replace("AA", "A");
     }
 
-    /** Two NATs, a STUN server, and a TURN server for one client. */
+    /** Two peers behind NATs, and a server for STUN and TURN. */
     private static final class Demo {
         private final VirtualNet net = new VirtualNet();
-        private final List<VirtualNet.Host> stun = List.of(
+        private final List<VirtualNet.Host> servers = List.of(
                 net.host("192.0.2.1", 3478), net.host("192.0.2.1", 3479),
                 net.host("192.0.2.2", 3478), net.host("192.0.2.2", 3479));
-        private final VirtualNet.Host turn = net.host("192.0.2.3", 3478);
-        private final VirtualNet.Host relay = net.host("192.0.2.3", 50_000);
+        private final VirtualNet.Host relay = net.host("192.0.2.1", 50_000);
         private final VirtualNet.Host alice;
-        private final VirtualNet.Host second;
         private final VirtualNet.Host bob;
         private final List<Integer> codes = new ArrayList<>();
-        private InetSocketAddress client;
 
         Demo(NatBehavior a, NatBehavior b) {
-            var nat = net.nat("203.0.113.1", a, Duration.ofMinutes(2));
-            alice = nat.host("10.0.0.2", 5000);
-            second = nat.host("10.0.0.2", 5001);
+            alice = net.nat("203.0.113.1", a, Duration.ofMinutes(2))
+                    .host("10.0.0.2", 5000);
             bob = net.nat("203.0.113.2", b, Duration.ofMinutes(2))
                     .host("10.0.0.2", 5000);
-            for (int i = 0; i < 4; i++) {
-                int at = i;
-                stun.get(i).serve(packet -> serveStun(stun, at, packet));
+            for (var server : servers) {
+                server.serve(packet -> serve(server, packet));
             }
-            turn.serve(this::serveTurn);
-            relay.serve(packet -> turn.send(client, Message
-                    .of(MessageClass.INDICATION, DATA_INDICATION, randomId())
-                    .with(XOR_PEER_ADDRESS, packet.from())
-                    .with(DATA, packet.data()).raw()));
         }
 
         private InetSocketAddress seen(Datagrams socket, int server)
                 throws IOException {
             return new StunClient(socket, Retransmission.standard())
-                    .mappedAddress(stun.get(server).localAddress());
+                    .mappedAddress(servers.get(server).localAddress());
         }
 
         private boolean meet(Datagrams socket, InetSocketAddress told)
@@ -1403,23 +1326,31 @@ public final class NatTraversal {
                     List.of(told)), Duration.ofSeconds(2));
         }
 
-        /** Its first nonce becomes stale after one success. */
-        private void serveTurn(Packet packet) throws IOException {
+        /** The first nonce becomes stale after one success. */
+        private void serve(VirtualNet.Host server, Packet packet)
+                throws IOException {
+            serveStun(servers, servers.indexOf(server), packet);
             var request = Message.decode(packet.data());
             if (request.method() == SEND) {
                 relay.send(request.address(XOR_PEER_ADDRESS).get(),
                         request.find(DATA).get());
-                return;
+            } else if (request.method() != BINDING) {
+                var key = md5("alice:lab.test:secret");
+                int code = !integrityOk(request, key) ? 401
+                        : codes.size() == 2 ? 438 : 200;
+                codes.add(code);
+                relay.serve(p -> server.send(packet.from(), Message.of(
+                        MessageClass.INDICATION, DATA_INDICATION, randomId())
+                        .with(XOR_PEER_ADDRESS, p.from()).with(DATA, p.data())
+                        .raw()));
+                server.send(packet.from(), (code != 200
+                        ? request.error(code).with(REALM, "lab.test")
+                        .with(NONCE, "nonce" + codes.size())
+                        : request.success()
+                        .with(LIFETIME, new byte[] {0, 0, 2, 88})
+                        .with(XOR_RELAYED_ADDRESS, relay.localAddress())
+                        .signed(key)).raw());
             }
-            client = packet.from();
-            var key = md5("alice:lab.test:secret");
-            codes.add(!integrityOk(request, key) ? 401
-                    : codes.size() == 2 ? 438 : 200);
-            turn.send(client, (codes.getLast() == 200
-                    ? request.success().with(LIFETIME, new byte[] {0, 0, 2, 88})
-                    .with(XOR_RELAYED_ADDRESS, relay.localAddress()).signed(key)
-                    : request.error(codes.getLast()).with(REALM, "lab.test")
-                    .with(NONCE, "nonce" + codes.size())).raw());
         }
     }
 

@@ -10,6 +10,7 @@ import module java.base;
 
 import bench.Arguments;
 import bench.Figures;
+import bench.Programs;
 import com.sun.management.UnixOperatingSystemMXBean;
 import io.netty.bootstrap.ServerBootstrap;
 import io.netty.channel.Channel;
@@ -178,13 +179,8 @@ public final class TcpServerBench {
     private record Child(Role role, Process process) implements AutoCloseable {
 
         static Child start(Role role, int connections) throws IOException {
-            var java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
-            var child = new Child(role, new ProcessBuilder(java,
-                    "--enable-native-access=ALL-UNNAMED", "-cp", System.getProperty("java.class.path"),
-                    TcpServerBench.class.getName(), "--role", role.name(), "" + connections)
-                    .redirectError(ProcessBuilder.Redirect.INHERIT).start());
-            Runtime.getRuntime().addShutdownHook(new Thread(child::close));
-            return child;
+            return new Child(role, Programs.startJava(List.of("--enable-native-access=ALL-UNNAMED"),
+                    TcpServerBench.class.getName(), "--role", role.name(), "" + connections));
         }
 
         long[] ask(String command) throws IOException {

@@ -9,6 +9,7 @@ import module java.base;
 
 import bench.Arguments;
 import bench.Figures;
+import bench.Programs;
 import com.sun.management.ThreadMXBean;
 import com.timgroup.statsd.NonBlockingStatsDClientBuilder;
 import java.lang.management.ManagementFactory;
@@ -123,12 +124,8 @@ public final class StatsdClientBench {
     private record Child(Role role, Process process) implements AutoCloseable {
 
         static Child start(Role role, int port) throws IOException {
-            var java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
-            var child = new Child(role, new ProcessBuilder(java, "-cp", System.getProperty("java.class.path"),
-                    StatsdClientBench.class.getName(), "--role", role.name(), "" + port)
-                    .redirectError(ProcessBuilder.Redirect.INHERIT).start());
-            Runtime.getRuntime().addShutdownHook(new Thread(child::close));
-            return child;
+            return new Child(role, Programs.startJava(List.of(),
+                    StatsdClientBench.class.getName(), "--role", role.name(), "" + port));
         }
 
         long[] ask(String command) throws IOException {

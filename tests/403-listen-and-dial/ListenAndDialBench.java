@@ -8,6 +8,7 @@ import module java.base;
 
 import bench.Arguments;
 import bench.Figures;
+import bench.Programs;
 
 /**
  * What does the dialler cost where it is not needed, and how fast is the parser of the state table?
@@ -110,11 +111,7 @@ public final class ListenAndDialBench {
     }
 
     private static Process startServer() throws IOException {
-        var java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
-        var server = new ProcessBuilder(java, "-cp", System.getProperty("java.class.path"),
-                ListenAndDialBench.class.getName(), "--serve").redirectError(ProcessBuilder.Redirect.INHERIT).start();
-        Runtime.getRuntime().addShutdownHook(new Thread(server::destroyForcibly));
-        return server;
+        return Programs.startJava(List.of(), ListenAndDialBench.class.getName(), "--serve");
     }
 
     /** Accepts and closes until its standard input ends. */

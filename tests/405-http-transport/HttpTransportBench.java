@@ -12,6 +12,7 @@ import module jdk.management;
 
 import bench.Arguments;
 import bench.Figures;
+import bench.Programs;
 import io.netty.bootstrap.ServerBootstrap;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.Channel;
@@ -150,12 +151,8 @@ public final class HttpTransportBench {
     // The server.
 
     private static Process startServer() throws IOException {
-        var java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
-        var server = new ProcessBuilder(java, "--enable-native-access=ALL-UNNAMED", "-cp",
-                System.getProperty("java.class.path"), HttpTransportBench.class.getName(), "--serve")
-                .redirectError(ProcessBuilder.Redirect.INHERIT).start();
-        Runtime.getRuntime().addShutdownHook(new Thread(server::destroyForcibly));
-        return server;
+        return Programs.startJava(List.of("--enable-native-access=ALL-UNNAMED"),
+                HttpTransportBench.class.getName(), "--serve");
     }
 
     /** Answers every request with the same body, until its standard input ends. */

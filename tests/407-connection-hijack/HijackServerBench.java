@@ -10,6 +10,7 @@ import module jdk.httpserver;
 
 import bench.Arguments;
 import bench.Figures;
+import bench.Programs;
 import org.java_websocket.WebSocket;
 import org.java_websocket.exceptions.WebsocketNotConnectedException;
 import org.java_websocket.handshake.ClientHandshake;
@@ -81,12 +82,9 @@ public final class HijackServerBench {
     private record Child(Process process, String port) implements AutoCloseable {
 
         static Child start(String... role) throws IOException {
-            var command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                    "-Dslf4j.internal.verbosity=ERROR",   // Java-WebSocket would log, and nobody here listens
-                    "-cp", System.getProperty("java.class.path"), HijackServerBench.class.getName()));
-            command.addAll(List.of(role));
-            var process = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
-            Runtime.getRuntime().addShutdownHook(new Thread(process::destroyForcibly));
+            var process = Programs.startJava(
+                    List.of("-Dslf4j.internal.verbosity=ERROR"),   // Java-WebSocket would log, and nobody here listens
+                    HijackServerBench.class.getName(), role);
             return new Child(process, process.inputReader().readLine());
         }
 

@@ -10,6 +10,7 @@ import module java.base;
 import bench.Arguments;
 import bench.Figures;
 import bench.Loopback;
+import bench.Programs;
 import io.netty.bootstrap.ServerBootstrap;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.*;
@@ -43,10 +44,12 @@ public final class Http2ServerBench {
         int requests = given.number("--requests", 100_000, 100_000_000);
         given.end();
         var any = new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
-        var files = Files.createTempDirectory("bench409");
+        Programs.need("nghttp2-client nghttp2-server", List.of("h2load", "nghttpd"));
+        var files = Programs.folder("bench409");
         Files.write(files.resolve("index.html"), HELLO);
         int port = Loopback.freePort();
-        var nghttpd = start("nghttpd", "--no-tls", "-a", "127.0.0.1", "-d", files.toString(), "" + port);
+        Programs.start(List.of("nghttpd", "--no-tls", "-a", "127.0.0.1", "-d", files.toString(), "" + port));
+        Programs.awaitPort(port);
         try (var lab = Http2Server.start(any, exchange -> {
             exchange.respond(200, List.of());
             exchange.output().write(HELLO);
@@ -76,9 +79,7 @@ public final class Http2ServerBench {
             ratio(rates, servers, "bare Netty, event loop", 0.6);
             ratio(rates, servers, "nghttpd", 0.12);
         } finally {
-            nghttpd.destroy();
-            Files.delete(files.resolve("index.html"));
-            Files.delete(files);
+            Programs.end(files);
         }
         System.exit(0);
     }
@@ -91,24 +92,14 @@ public final class Http2ServerBench {
     }
 
     private static double rate(int port, int requests) throws Exception {
-        var process = start("h2load", "-n", "" + requests, "-c", "8", "-m", "32", "-t", "1",
-                "http://127.0.0.1:" + port + "/");
-        var output = new String(process.getInputStream().readAllBytes());
+        var output = Programs.output(List.of("h2load", "-n", "" + requests, "-c", "8", "-m", "32", "-t", "1",
+                "http://127.0.0.1:" + port + "/"));
         var rate = RATE.matcher(output);
         var done = DONE.matcher(output);
         if (!rate.find() || !done.find() || Integer.parseInt(done.group(1)) != requests) {
             throw new IllegalStateException("h2load did not get all responses:\n" + output);
         }
         return Double.parseDouble(rate.group(1));
-    }
-
-    private static Process start(String... command) {
-        try {
-            return new ProcessBuilder(command).redirectErrorStream(true).start();
-        } catch (IOException e) {
-            Arguments.giveUp(e.getMessage() + "\n" + USAGE);
-            throw new UncheckedIOException(e);
-        }
     }
 
     /** The least that a multiplexing server needs, with as many event loops as the lab's. */

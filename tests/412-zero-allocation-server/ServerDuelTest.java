@@ -123,11 +123,13 @@ class ServerDuelTest {
 
         @Test
         void a_body_of_more_than_64_KiB_is_413() throws IOException {
-            // rejects: no limit; the beginning echoed
-            var answer = jdk().ask(post("/echo", MAX_BODY + 1),
-                    bytes(MAX_BODY + 1));
-            is(answer, 413, "", "read MAX_BODY + 1 bytes at most, and see"
-                    + " whether there are so many");
+            // rejects: no limit; the beginning echoed; all of it read first
+            for (int length : new int[] {MAX_BODY + 1, 1 << 30}) {
+                var answer = jdk().ask(post("/echo", length),
+                        bytes(MAX_BODY + 1));
+                is(answer, 413, "", "read MAX_BODY + 1 bytes at most, and see"
+                        + " whether there are so many");
+            }
         }
 
         @Test
@@ -143,6 +145,8 @@ class ServerDuelTest {
                 field(answer, "Content-Length", "0", "set Content-Length and"
                         + " call sendResponseHeaders(404, -1)");
             }
+            is(client.ask("DELETE /none" + GET), 404, "", "route.allows():"
+                    + " 405 is for a path that exists");
         }
 
         @Test
@@ -153,7 +157,7 @@ class ServerDuelTest {
                     "HEAD /echo: POST", "get /count: GET, HEAD")) {
                 var parts = row.split(": ");
                 var answer = client.head(parts[0] + GET);
-                is(answer, 405, "", "ask route.allows(); methods have case");
+                is(answer, 405, "", "route.allows(); case matters");
                 field(answer, "Allow", parts[1], "set Allow to route.allow");
                 field(answer, "Content-Length", "0", "no body");
             }
@@ -236,10 +240,14 @@ class ServerDuelTest {
         }
 
         @Test
-        void what_virtual_threads_allocate_is_counted() throws Exception {
-            // rejects: getThreadAllocatedBytes() of the server's threads
+        void what_virtual_and_ended_threads_allocate_is_counted()
+                throws Exception {
+            // rejects: getThreadAllocatedBytes() of the server's threads; the
+            // sum over all live threads
             allocates(20_000, new Known(_ -> 20_000, true),
                     new ServerDuel.Load(2, 5, 200, 1000));
+            allocates(20_000, new Known(_ -> Known.inShortThread(20_000),
+                    false), new ServerDuel.Load(2, 5, 50, 100));
         }
 
         @Test
@@ -263,16 +271,29 @@ class ServerDuelTest {
 
         @Test
         void requests_are_counted_in_whole_batches() throws Exception {
-            var server = new Known(_ -> 0, false);
+            // rejects: load.requests() for run.requests(), in any figure
+            var load = new ServerDuel.Load(3, 4, 13, 1);
+            long start = System.nanoTime();
+            var server = new Known(i -> {
+                LockSupport.parkNanos(i == 24 ? 20_000_000 : 0);
+                return 20_000;
+            }, false);
+            ServerDuel.Measurement measured;
             try (server) {
-                var measured = ServerDuel.measure(server.address(),
-                        new ServerDuel.Load(3, 4, 13, 25));
-                Check.equal(36L, measured.requests(), "requests() for 25 of 3"
-                        + " connections with batches of 4", "run.requests()");
-                Check.equal(24 + 36, server.served.get(), "the requests that"
-                        + " reached the server, 24 of them to warm up", "run"
-                        + " the warm-up once, and the requests once");
+                measured = ServerDuel.measure(server.address(), load);
             }
+            double least = 12e9 / (System.nanoTime() - start);
+            Check.equal(12L, measured.requests(), "requests() for 1 request on"
+                    + " 3 connections with batches of 4", "run.requests()");
+            Check.equal(24 + 12, server.served.get(), "the requests that"
+                    + " reached the server, 24 of them to warm up", "run"
+                    + " the warm-up once, and the requests once");
+            Check.that(measured.bytesPerRequest() < 100_000, "about 20,000"
+                    + " bytes a request, got " + measured.bytesPerRequest(),
+                    "divide by run.requests(), not by load.requests()");
+            Check.that(measured.perSecond() >= least, "at least " + least
+                    + " requests a second, got " + measured.perSecond(),
+                    "run.requests() by its seconds, not load.requests()");
         }
 
         @Test
@@ -389,8 +410,8 @@ class ServerDuelTest {
                     "1.0: GET COUNT")) {
                 var parts = row.split(": ");
                 finds(parser, "GET /count HTTP/" + parts[0]
-                        + "\r\nHost: a\r\n\r\n", parts[1], "versions.match() is"
-                        + " the minor version; keepAlive from 1 on");
+                        + "\r\nHost: a\r\n\r\n", parts[1], "the digit is"
+                        + " the minor version; from 1 on it is 1");
             }
         }
 
@@ -426,7 +447,7 @@ class ServerDuelTest {
         void READY_reads_exactly_one_head() {
             // rejects: the whole buffer read; one byte too many
             var parser = parser();
-            var two = buffer("GET /count" + GET + "POST /echo" + GET + "body");
+            var two = buffer("\r\nGET /count" + GET + "\r\nPOST /echo" + GET + "body");
             finds(parser, two, "GET COUNT keepAlive", "stop at READY");
             finds(parser, two, "POST ECHO keepAlive", "stop at READY: the next"
                     + " byte belongs to the next head");
@@ -454,12 +475,13 @@ class ServerDuelTest {
         @Test
         void an_invalid_request_line_is_400() {
             // rejects: blanks and control characters that are let through
-            for (var line : List.of("", " ", "GET", "GET ", "GET  /count",
+            for (var line : List.of("\r", " ", "GET", "GET ", "GET  /count",
                     " GET /count HTTP/1.1", "GET /count\r\n",
                     "GET /co\tunt HTTP/1.1", "GET /co\0unt HTTP/1.1",
                     "GET /count?\u007f HTTP/1.1", "GET /count?\n HTTP/1.1",
                     "GET /c\u0080 HTTP/1.1", "GET count HTTP/1.1",
                     "GET http:/count HTTP/1.1", "GET * HTTP/1.1",
+                    "GET http:///count HTTP/1.1", "GET http:// HTTP/1.1",
                     "G(T /count HTTP/1.1", "GET /count HTTP/1.1 ",
                     "GET /count  HTTP/1.1", "GET /count HTTP/1.1\n",
                     "G\u00c4T /count HTTP/1.1")) {
@@ -476,9 +498,11 @@ class ServerDuelTest {
         @Test
         void another_version_is_505() {
             for (var version : List.of("HTTP/2.0", "HTTP/0.9", "HTTP/3.0",
-                    "HTTP/1.10", "HTTP/1.", "http/1.1", "HTTP/10.1", "")) {
+                    "HTTP/1.10", "HTTP/1.1x", "HTTP/1.1.",
+                    "HTTP/1.", "http/1.1", "HTTP/10.1", "")) {
                 bad(505, "GET /count " + version + "\r\nHost: a\r\n\r\n",
-                        "versions.match() is -1: bad(505)");
+                        "version.match() is the prefix alone, and one digit"
+                                + " comes behind it");
             }
         }
 
@@ -672,6 +696,9 @@ class ServerDuelTest {
         void HTTP_1_0_and_bad_requests_end_the_connection() {
             // rejects: what follows is served; no Connection: close
             for (var row : List.of("GET /plaintext HTTP/1.0\r\n\r\n: 200",
+                    "HEAD /count HTTP/1.0\r\n\r\n: 200",
+                    "GET /none HTTP/1.0\r\n\r\n: 404",
+                    "PUT /count HTTP/1.0\r\n\r\n: 405",
                     "GET /plaintext HTTP/3.0\r\n\r\n: 505", "G(T: 400")) {
                 var parts = row.split(": ");
                 var channel = channel();
@@ -694,26 +721,7 @@ class ServerDuelTest {
             // rejects: Long.toString; a view or a promise for each response
             for (var path : List.of("GET /plaintext", "GET /count",
                     "HEAD /count", "GET /none", "GET /echo")) {
-                var channel = channel();
-                channel.config().setAllocator(PooledByteBufAllocator.DEFAULT);
-                var batch = buffer((path + GET).repeat(100));
-                double least = Double.MAX_VALUE;
-                for (int round = 0; round < 5; round++) {
-                    long before = THREADS.getCurrentThreadAllocatedBytes();
-                    for (int i = 0; i < 20; i++) {
-                        batch.readerIndex(0);
-                        channel.writeInbound(batch.retain());
-                        while (channel.readOutbound() instanceof ByteBuf out) {
-                            out.release();
-                        }
-                    }
-                    least = Math.min(least, (THREADS
-                            .getCurrentThreadAllocatedBytes() - before) / 2e3);
-                }
-                Check.that(least < 16, "less than 16 bytes allocated for each"
-                        + " of 100 requests " + path + " in one read, got "
-                        + least, "copy prepared bytes; format numbers with"
-                        + " writeNumber(); make no object in respond()");
+                respondsForNothing(path + GET);
             }
         }
 
@@ -727,7 +735,8 @@ class ServerDuelTest {
             channel.writeInbound(requests);
             sent(channel);
             Check.equal(0, requests.refCnt(), "refCnt() of the buffer that was"
-                    + " read", "serve() releases in when it is read");
+                    + " read", "serve() releases in when it is read, behind its"
+                    + " loop: do not return from the loop");
             channel.writeInbound(buffer("ount" + GET + "G"));
             sent(channel);
             channel.close();
@@ -808,7 +817,7 @@ class ServerDuelTest {
             bad(400, head("Content-Length: 5\r\nContent-Length: 5"), "a second"
                     + " Content-Length is refused, even an equal one");
             bad(400, head("Content-Length: 5\r\ncontent-length: 6"), "names"
-                    + " have no case");
+                    + " are case-insensitive");
         }
 
         @Test
@@ -875,8 +884,11 @@ class ServerDuelTest {
                         "GET NOT_FOUND keepAlive", "an option is close as a"
                                 + " whole, or it is not");
             }
-            finds(parser, head("Connection: close\r\nConnection: b"),
-                    "GET NOT_FOUND", "all Connection fields together");
+            for (var both : List.of("close/b", "b/close", "b/close/c")) {
+                finds(parser, head("Connection: " + both.replace("/",
+                        "\r\nConnection: ")), "GET NOT_FOUND",
+                        "all Connection fields together");
+            }
             finds(parser, head("Connections: close\r\nX: close"),
                     "GET NOT_FOUND keepAlive", "Connection alone counts");
             finds(parser, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
@@ -897,7 +909,8 @@ class ServerDuelTest {
             for (var field : List.of("X:", "X: ", "X: a\tb  c", "X: \u00e4",
                     "X: a:b::", "!#$%&'*+-.^_`|~09: a", "X: \"()<>@,;\"")) {
                 finds(parser, head(field), "GET NOT_FOUND keepAlive",
-                        "values may have any byte but control characters");
+                        "values may have any byte but control characters; a"
+                                + " byte of Java has a sign: & 0xff in parse()");
             }
         }
 
@@ -935,10 +948,12 @@ class ServerDuelTest {
         }
 
         @Test
-        void fields_cost_no_allocation() {
+        void fields_and_bodies_cost_no_allocation() {
+            // rejects: a view of the body; a copy that nobody releases
             parsesForNothing("POST /echo HTTP/1.1\r\nHost: a.test\r\n"
                     + "User-Agent: curl/7.88.1\r\nAccept: */*\r\nConnection: keep-alive"
                     + "\r\nContent-Length: 12345\r\n\r\n");
+            respondsForNothing(post("/echo", 5) + "hello");
         }
 
         @Test
@@ -963,19 +978,20 @@ class ServerDuelTest {
             // rejects: the body parsed as a request; echoed behind a 404
             var channel = channel();
             var smuggled = "GET /count" + GET;
-            for (var row : List.of("/none 404", "/count 405")) {
-                var parts = row.split(" ");
-                channel.writeInbound(buffer(post(parts[0], smuggled.length())
-                        + smuggled.substring(0, 5)));
+            for (var row : List.of("POST /none", "POST /count", "PUT /echo")) {
+                channel.writeInbound(buffer(post(row.split(" ")[1],
+                        smuggled.length()).replace("POST /", row.substring(0,
+                        row.indexOf('/') + 1)) + smuggled.substring(0, 5)));
                 channel.writeInbound(buffer(smuggled.substring(5)
                         + "GET /plaintext" + GET));
                 Check.equal(List.of("", "Hello, world!"), bodies(sent(channel)),
-                        "the bodies of a " + parts[1] + " and of the next"
-                                + " response", "skip left bytes");
+                        "the bodies after " + row + " with a body and GET"
+                                + " /plaintext", "skip left bytes, unless it"
+                                + " is /echo and the method is allowed");
             }
             channel.writeInbound(buffer("GET /plaintext HTTP/1.1\r\nHost: a\r\n"
                     + "Content-Length: 3\r\n\r\nabcGET /count" + GET));
-            Check.equal(List.of("Hello, world!", "6"), bodies(sent(channel)),
+            Check.equal(List.of("Hello, world!", "8"), bodies(sent(channel)),
                     "the bodies after a GET with a body", "skip it as well");
         }
 
@@ -1044,6 +1060,8 @@ class ServerDuelTest {
             is(client.answer(), 413, "", "keep close() as it was given: it"
                     + " reads on for a while, or else a reset may overtake the"
                     + " response");
+            Check.equal(0L, server.requests(), "requests() after a head that"
+                    + " was BAD", "respond() counts, refuse() does not");
         }
 
         private static String told(ServerDuel.Running server, String row)
@@ -1100,7 +1118,8 @@ class ServerDuelTest {
 
         @Test
         void bytes_that_come_meanwhile_are_served_in_their_order() {
-            // rejects: a read that replaces what was left
+            // rejects: a read that replaces what was left; auto-read that
+            // stays off because something was left
             var channel = channel();
             channel.writeInbound(buffer("GET /cou"));
             writable(channel, false);
@@ -1117,6 +1136,9 @@ class ServerDuelTest {
                 Check.equal(0, each.refCnt(), "refCnt() of a buffer that was"
                         + " read", "serve() releases in");
             }
+            Check.equal(true, channel.config().isAutoRead(), "isAutoRead()"
+                    + " when what was left is served", "setAutoRead() to"
+                    + " whether the channel is writable, whatever is in in");
         }
 
         @Test
@@ -1303,7 +1325,8 @@ class ServerDuelTest {
     private static void length(int expected, ServerDuel.Parser parser,
             String field) {
         finds(parser, head(field), "GET NOT_FOUND keepAlive",
-                "names have no case; blanks around a value are no part of it");
+                "lower(b) in names; blanks around a value are no part of it;"
+                        + " a length equal to the limit is allowed");
         Check.equal(expected, parser.contentLength(), "contentLength() of "
                 + shown(field), "names.match(), in lower case; digits add up");
     }
@@ -1332,6 +1355,31 @@ class ServerDuelTest {
                 + shown(head) + ", got " + each, "no String, no boxing, no"
                 + " array, no iterator, no values() of an enum: compare bytes"
                 + " where they lie");
+    }
+
+    /** Many of one read, so that what Netty needs for a read is little. */
+    private static void respondsForNothing(String request) {
+        var channel = channel();
+        channel.config().setAllocator(PooledByteBufAllocator.DEFAULT);
+        var batch = buffer(request.repeat(400));
+        double least = Double.MAX_VALUE;
+        for (int round = 0; round < 5; round++) {
+            long before = THREADS.getCurrentThreadAllocatedBytes();
+            for (int i = 0; i < 5; i++) {
+                batch.readerIndex(0);
+                channel.writeInbound(batch.retain());
+                while (channel.readOutbound() instanceof ByteBuf out) {
+                    out.release();
+                }
+            }
+            least = Math.min(least, (THREADS.getCurrentThreadAllocatedBytes()
+                    - before) / 2e3);
+        }
+        Check.that(least < 16, "less than 16 bytes allocated for each of 400"
+                + " requests " + shown(request) + " in one read, got " + least,
+                "copy prepared bytes, and bodies with writeBytes(in, count);"
+                        + " format numbers with writeNumber(); make no object"
+                        + " in respond()");
     }
 
     /** A connection to NETTY's handler, without sockets. */
@@ -1370,7 +1418,8 @@ class ServerDuelTest {
             if (!length.find()) {
                 throw History.fail("expected a response with Content-Length,"
                         + " got " + shown(responses.substring(at)), "status"
-                        + " line, date, fields and an empty line");
+                        + " line, date, fields, an empty line, and as many"
+                        + " bytes of a body as Content-Length says");
             }
             at = end + 4 + Integer.parseInt(length.group(1));
             bodies.add(responses.substring(end + 4,
@@ -1399,8 +1448,8 @@ class ServerDuelTest {
     /** A connection to a server. */
     private record Client(HttpPeer peer) implements AutoCloseable {
 
-        private static final String LIKELY = "close the exchange, however"
-                + " serve() ends; Content-Length must be true, and -1 is for"
+        private static final String LIKELY = "start the server; close the"
+                + " exchange, however serve() ends; Content-Length must be true, and -1 is for"
                 + " no body; one thread cannot serve all exchanges: set the"
                 + " executor";
 
@@ -1479,6 +1528,18 @@ class ServerDuelTest {
                     // closed
                 }
             }));
+        }
+
+        /** Allocates so many bytes in a thread that ends; 0 for itself. */
+        static int inShortThread(int size) {
+            var thread = Thread.ofPlatform().start(
+                    () -> garbage = new byte[size]);
+            try {
+                thread.join();
+            } catch (InterruptedException e) {
+                throw new IllegalStateException(e);
+            }
+            return 0;
         }
 
         InetSocketAddress address() {

@@ -263,13 +263,13 @@ class ThrottleTest {
         void the_exception_for_an_invalid_argument_names_the_argument() {
             var clock = Clock.byHand();
             var bucket = new Throttle.Bucket(MAX_RATE, MOST, clock);   // valid
-            named("bytesPerSecond", () -> new Throttle.Bucket(0, 1, clock));
-            named("bytesPerSecond",
+            Check.named("bytesPerSecond", () -> new Throttle.Bucket(0, 1, clock));
+            Check.named("bytesPerSecond",
                     () -> new Throttle.Bucket(MAX_RATE + 1, 1, clock));
-            named("burst", () -> new Throttle.Bucket(1, 0, clock));
-            named("timing", () -> new Throttle.Bucket(1, 1, null));
-            named("bytesPerSecond", () -> bucket.setRate(0));
-            named("bytes", () -> bucket.tryAcquire(0));
+            Check.named("burst", () -> new Throttle.Bucket(1, 0, clock));
+            Check.named("timing", () -> new Throttle.Bucket(1, 1, null));
+            Check.named("bytesPerSecond", () -> bucket.setRate(0));
+            Check.named("bytes", () -> bucket.tryAcquire(0));
         }
 
         private static void takes(boolean expected, Throttle.Bucket bucket,
@@ -375,9 +375,9 @@ class ThrottleTest {
         @Test
         void reserve_of_more_than_the_burst_is_an_IllegalArgumentException() {
             var bucket = emptied(1, 10, Clock.byHand());
-            named("bytes", () -> bucket.reserve(11));
-            named("bytes", () -> bucket.reserve(0));
-            named("bytes", () -> bucket.acquire(0));
+            Check.named("bytes", () -> bucket.reserve(11));
+            Check.named("bytes", () -> bucket.reserve(0));
+            Check.named("bytes", () -> bucket.acquire(0));
             available(0, bucket, "after calls with invalid arguments",
                     "check the argument before you take tokens");
         }
@@ -1126,7 +1126,7 @@ class ThrottleTest {
                         .wrap(socket, limit, limit), "wrap() of a socket that"
                         + " is not connected", "getInputStream() and"
                         + " getOutputStream() throw it");
-                named("upload", () -> Throttle.ThrottledSocket.wrap(socket,
+                Check.named("upload", () -> Throttle.ThrottledSocket.wrap(socket,
                         null, limit));
             }
         }
@@ -1335,10 +1335,10 @@ class ThrottleTest {
             var clock = Clock.byHand();
             var bucket = new Throttle.Bucket(1, 10, clock);
             var other = new Throttle.Bucket(1, 100, Clock.byHand());
-            named("buckets", () -> Throttle.Limit.of());
-            named("buckets", () -> Throttle.Limit.of(bucket, other));
-            named("quantum", () -> new Throttle.Limit(List.of(bucket), 0));
-            named("quantum", () -> new Throttle.Limit(List.of(bucket,
+            Check.named("buckets", () -> Throttle.Limit.of());
+            Check.named("buckets", () -> Throttle.Limit.of(bucket, other));
+            Check.named("quantum", () -> new Throttle.Limit(List.of(bucket), 0));
+            Check.named("quantum", () -> new Throttle.Limit(List.of(bucket,
                     new Throttle.Bucket(1, 100, clock)), 11));
         }
     }
@@ -1659,22 +1659,6 @@ class ThrottleTest {
                 + " to take " + expected + " ns, which is " + bytes
                 + " bytes at " + rate + " a second; got " + got + " ns",
                 likely);
-    }
-
-    private static void named(String name, Check.Code code) {
-        try {
-            code.run();
-        } catch (IllegalArgumentException | NullPointerException e) {
-            Check.that(String.valueOf(e.getMessage()).contains(name), "the"
-                    + " exception to name " + name + ", got " + e, "leave the"
-                    + " given checks of arguments as they are");
-            return;
-        } catch (Exception e) {
-            throw History.fail("expected an exception that names " + name
-                    + ", got " + e, "check the arguments first");
-        }
-        throw History.fail("expected an exception that names " + name
-                + ", but nothing was thrown", "check the arguments first");
     }
 
     /** How a call has ended: normally, or by a failure. */

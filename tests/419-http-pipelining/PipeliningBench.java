@@ -9,6 +9,7 @@ import module java.net.http;
 
 import bench.Arguments;
 import bench.Figures;
+import bench.Loopback;
 import com.sun.net.httpserver.HttpServer;
 
 /**
@@ -45,11 +46,8 @@ public final class PipeliningBench {
         jdk.start();
         var options = Pipelining.Options.defaults().withMaxDepth(16);
         try (var ours = Pipelining.Server.start(ANY, _ -> new Pipelining.Response(200, List.of(), body), options);
-             var listener = new ServerSocket(0, 50, ANY.getAddress());
              var client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build()) {
-            var relay = new Pipelining.Relay(listener, ours.localAddress(), ConcurrentHashMap.newKeySet());
-            Thread.startVirtualThread(relay);
-            var far = (InetSocketAddress) listener.getLocalSocketAddress();
+            var far = new InetSocketAddress(ANY.getAddress(), Loopback.delayed(ours.localAddress()));
             IO.println("%d rounds after one to warm up; clients and servers share %d processors\n".formatted(rounds,
                     Runtime.getRuntime().availableProcessors()));
             var rates = new TreeMap<String, List<Double>>();

@@ -279,7 +279,7 @@ class NatTraversalTest {
                     "with() returns another message");
             Check.equal(1, longer.attributes().size()
                     - message.attributes().size(), "attributes added by with()",
-                    "copy the list of attributes");
+                    "with() makes another message");
         }
 
         @Test
@@ -367,7 +367,7 @@ class NatTraversalTest {
                 Check.equal(at("203.0.113.7", 40_000), client(script)
                         .mappedAddress(SERVER), "the mapped address from a"
                         + " response that comes after " + delay + " ms",
-                        "every response with the id counts until giveUp()");
+                        "every response with the id counts until the end");
                 Check.equal((long) delay, script.millis(),
                         "the time at which transact() returns",
                         "return as soon as the response is there");
@@ -406,8 +406,18 @@ class NatTraversalTest {
         }
 
         @Test
-        void a_request_or_indication_with_the_id_is_no_response()
+        void only_a_success_or_an_error_that_counts_is_a_response()
                 throws IOException {
+            var elsewhere = at("192.0.2.2", 3479);
+            var moved = new Script(sent -> List.of());
+            moved.answers = sent -> List.of(moved.arrival(10, elsewhere,
+                    Stun.success(sent.data, SERVER)));
+            Check.equal(NatTraversal.MessageClass.SUCCESS, succeeds(() ->
+                    client(moved).transact(SERVER, NatTraversal.Message
+                    .request(1), (from, _) -> from.equals(elsewhere)),
+                    "transact() that counts responses from another address",
+                    "counts alone says which source is right")
+                    .messageClass(), "the response's class", "");
             for (int type : new int[] {0x0001, 0x0011}) {
                 var script = new Script(sent -> List.of(cat(Stun.message(type,
                         hex(Arrays.copyOfRange(sent, 8, 20)))),
@@ -424,18 +434,22 @@ class NatTraversalTest {
                 throws IOException {
             // rejects: strangers dropped; no bound
             var script = new Script(sent -> List.of());
+            var packets = IntStream.range(0, 300).mapToObj(i -> i % 2 == 0
+                    ? text("packet " + i) : Stun.message(SUCCESS, ID,
+                    Stun.attribute(SOFTWARE, text("packet " + i)))).toList();
             script.answers = sent -> IntStream.rangeClosed(0, 300)
                     .mapToObj(i -> i < 300 ? script.arrival(i / 10,
-                            at("203.0.113.9", 9), text("packet " + i))
-                            : script.arrival(100, SERVER, Stun.success(
-                            sent.data, at("203.0.113.7", 40_000)))).toList();
+                            i % 3 == 0 ? SERVER : at("203.0.113.9", 9),
+                            packets.get(i)) : script.arrival(100, SERVER,
+                            Stun.success(sent.data, at("203.0.113.7", 40_000))))
+                    .toList();
             var client = client(script);
             client.mappedAddress(SERVER);
             for (int i = 0; i < 256; i++) {
-                var packet = client.receive(Duration.ZERO);
-                Check.equal("packet " + i, packet.map(p -> new String(p.data()))
-                        .orElse("nothing"), "packet " + i + " of those that"
-                        + " arrived during the transaction",
+                Check.equal(hex(packets.get(i)), client.receive(Duration.ZERO)
+                        .map(p -> hex(p.data())).orElse("nothing"), "packet "
+                        + i + " of those that arrived during the transaction,"
+                        + " half of them STUN messages with another id",
                         "keep() whatever is not the response");
             }
             Check.equal(Optional.empty(), client.receive(Duration.ZERO)
@@ -455,6 +469,9 @@ class NatTraversalTest {
                     sent))), "an error response 699 with an address");
             refuses(0, sent -> Stun.answer(SUCCESS, sent),
                     "a success without an address");
+            refuses(0, sent -> Stun.answer(SUCCESS, sent, Stun.attribute(1,
+                    hex("00019c40cb007107"))), "a success with MAPPED-ADDRESS"
+                    + " instead of XOR-MAPPED-ADDRESS");
             refuses(0, sent -> Stun.answer(SUCCESS, sent, Stun.attribute(MAPPED,
                     Stun.xored(address, sent)), Stun.attribute(0x7777,
                     new byte[4])), "a success with the unknown attribute 7777,"
@@ -548,12 +565,12 @@ class NatTraversalTest {
             Check.fails(SocketTimeoutException.class, () ->
                     new NatTraversal.StunClient(script, how).transact(SERVER,
                             NatTraversal.Message.request(1)), "transact() with"
-                    + " a silent server", "after giveUp(), throw it");
+                    + " a silent server", "after the last deadline, throw it");
             Check.equal(expected, script.times(), "when the request was sent,"
-                    + " in ms, with " + how, "sendTimes() counts from the first"
+                    + " in ms, with " + how, "deadlines() count from the first"
                     + " sending");
             Check.equal(giveUp, script.millis(), "when transact() gave up",
-                    "wait until giveUp() after the last sending");
+                    "wait until the last of deadlines()");
             Check.equal(1L, script.sent.stream().map(s -> hex(s.data))
                     .distinct().count(), "how many different requests were"
                     + " sent", "a retransmission is the same request, with the"
@@ -748,6 +765,9 @@ class NatTraversalTest {
             same(Stun.fingerprinted(Stun.signed(plain.raw(), key)), both.raw(),
                     "the message with both", "each knows nothing of what"
                     + " follows it");
+            Check.equal(hex(Stun.message(3, ID, Stun.attribute(6,
+                    text("alice")))), hex(plain.raw()), "the message itself"
+                    + " after it was signed", "set the length in a copy");
             Check.that(NatTraversal.integrityOk(both, key)
                     && NatTraversal.integrityOk(plain.signed(key), key),
                     "integrityOk() with and without FINGERPRINT", "set the"
@@ -785,13 +805,14 @@ class NatTraversalTest {
             var signed = Stun.signed(Stun.message(SUCCESS, ID, Stun.attribute(
                     6, text("alice"))), PASSWORD);
             var message = decode(Stun.fingerprinted(Stun.append(Stun.append(
-                    Stun.append(signed, MAPPED, Stun.xored(SERVER, signed)),
-                    6, text("eve")), 0x7777, text("x"))));
+                    Stun.append(Stun.append(signed, MAPPED, Stun.xored(SERVER,
+                    signed)), 6, text("eve")), 0x7777, text("x")), 8,
+                    new byte[20])));
             Check.equal("alice", string(message.find(6)), "USERNAME before and"
                     + " behind MESSAGE-INTEGRITY", "the first one counts");
             Check.equal(Optional.empty(), message.address(MAPPED),
-                    "the address behind MESSAGE-INTEGRITY", "counted() leaves"
-                    + " out what is not covered by the signature");
+                    "the address between two MESSAGE-INTEGRITY", "counted()"
+                    + " leaves out what is not covered by the first one");
             Check.equal(List.of(), message.unknown(Set.of(6, 8)),
                     "unknown attributes", "counted() leaves out what is behind"
                     + " MESSAGE-INTEGRITY, FINGERPRINT excepted");
@@ -951,20 +972,31 @@ class NatTraversalTest {
             var script = new Script(sent -> List.of());
             var peer = new NatTraversal.Peer(script, "secret", true);
             script.answers = sent -> !sent.to.equals(THEIRS)
-                    || script.sent.size() < 5 ? List.of()
+                    || sent.number < 5 || sent.number == 6 ? List.of()
                     : List.of(script.arrival(10, sent.to, Stun.signed(
                     Stun.success(sent.data, SERVER), peer.peerKey())));
             Check.equal(Optional.of(THEIRS), NatTraversal.punch(peer,
                     List.of(OTHER, THEIRS), Duration.ofSeconds(2)),
-                    "the result", "the address whose response came");
+                    "the result when the first nomination is lost",
+                    "the address whose response came; the nomination replaces"
+                    + " the check in checks, so it is sent again");
             var nominations = script.sent.stream().filter(s -> Stun.find(s.data,
                     0x25).isPresent()).toList();
-            Check.equal(1, nominations.size(), "checks with USE-CANDIDATE",
-                    "nominate one address, when its first check has succeeded");
-            Check.that(Stun.isSigned(nominations.getFirst().data, peer.key())
-                    && nominations.getFirst().to.equals(THEIRS),
+            Check.equal("110 150", nominations.stream().map(s -> "" + s.millis)
+                    .collect(Collectors.joining(" ")), "when USE-CANDIDATE was"
+                    + " sent, in ms, if a check succeeds at 110 ms",
+                    "nominate one address, at once and again with the next"
+                    + " checks; the answer to that selects it");
+            var nomination = nominations.getFirst();
+            Check.that(Stun.isSigned(nomination.data, peer.key())
+                    && nomination.to.equals(THEIRS),
                     "a signed nomination of " + THEIRS, "");
-            Check.equal(nominations.getFirst().millis + 10L, script.millis(),
+            Check.equal(3L, script.sent.stream().filter(s -> s.to.equals(THEIRS)
+                    && !Arrays.equals(s.data, 8, 20, nomination.data, 8, 20))
+                    .count(), "checks for " + THEIRS + " with another id than"
+                    + " the nomination", "a nomination is a new request: an"
+                    + " answer to the old check does not answer it");
+            Check.equal(160L, script.millis(),
                     "when punch() returned", "the pair is selected when the"
                     + " nomination is answered, not before");
             var both = new Script(sent -> List.of());
@@ -972,13 +1004,28 @@ class NatTraversalTest {
                     ? 10 : 20, sent.to, Stun.find(sent.data, 0x25).isPresent()
                     ? new byte[0] : Stun.signed(Stun.success(sent.data, SERVER),
                     peer.peerKey())));
-            NatTraversal.punch(new NatTraversal.Peer(both, "secret", true),
-                    List.of(OTHER, THEIRS), Duration.ofMillis(200));
+            Check.equal(Optional.empty(), NatTraversal.punch(
+                    new NatTraversal.Peer(both, "secret", true),
+                    List.of(OTHER, THEIRS), Duration.ofMillis(200)),
+                    "the result when nominations are not answered, but a check"
+                    + " of another address is", "only the address that was"
+                    + " nominated can be selected");
             Check.equal(Set.of(THEIRS), both.sent.stream().filter(s ->
                     Stun.find(s.data, 0x25).isPresent()).map(Script.Sent::to)
                     .collect(Collectors.toSet()), "the addresses nominated when"
                     + " both answer, " + THEIRS + " first",
                     "nominate one address, the first");
+            var other = new NatTraversal.Peer(new Script(sent -> List.of(
+                    Stun.signed(Stun.success(sent, SERVER), peer.key()))),
+                    "secret", false);
+            Check.equal(Optional.empty(), NatTraversal.punch(other,
+                    List.of(THEIRS), Duration.ofMillis(200)), "the result of"
+                    + " the other side when its checks are answered", "it"
+                    + " waits for a nomination");
+            Check.that(((Script) other.socket()).sent.stream().noneMatch(s ->
+                    Stun.find(s.data, 0x25).isPresent()), "no USE-CANDIDATE"
+                    + " from the side that is not the initiator",
+                    "only the initiator nominates");
         }
 
         @Test
@@ -1063,7 +1110,8 @@ class NatTraversalTest {
             var script = new Script(sent -> List.of());
             var peer = new NatTraversal.Peer(script, "secret", false);
             for (int at : new int[] {10, 110, 210}) {
-                script.arrivals.add(script.arrival(at, OTHER, Stun.signed(
+                var from = at == 10 ? THEIRS : OTHER;
+                script.arrivals.add(script.arrival(at, from, Stun.signed(
                         Stun.message(REQUEST, ID, Stun.attribute(0x25,
                                 new byte[0])), peer.peerKey())));
             }
@@ -1071,9 +1119,10 @@ class NatTraversalTest {
                     Stun.message(REQUEST, ID), peer.peerKey())));
             Check.equal(Optional.of(OTHER), NatTraversal.punch(peer,
                     List.of(THEIRS), Duration.ofSeconds(5)), "the result of"
-                    + " the side that is not the initiator, when " + OTHER
-                    + " nominates", "select the address that the nomination"
-                    + " came from");
+                    + " the side that is not the initiator, when the last"
+                    + " nomination comes from " + OTHER, "each nomination"
+                    + " selects the address it came from, and only a nomination"
+                    + " begins the quietIntervals anew");
             long end = script.millis();
             Check.that(end >= 400 && end <= 420, "the result four intervals"
                     + " after the last nomination at 210 ms, got it at " + end
@@ -1194,14 +1243,18 @@ class NatTraversalTest {
                     "USERNAME of the first request, then USERNAME, REALM and"
                     + " NONCE of the second", "copy REALM and NONCE from the"
                     + " challenge");
+            Check.that(Stun.hasFingerprint(relay.requests.get(1)),
+                    "FINGERPRINT as the last attribute of the second request",
+                    "sign() ends with fingerprinted()");
             Check.that(!relay.ids().get(0).equals(relay.ids().get(1)),
                     "a new id for the second request", "it is another request,"
                     + " not the same one again");
         }
 
         @Test
-        void a_wrong_password_is_not_tried_again() {
-            // rejects: a loop of 401
+        void a_401_is_answered_only_if_its_realm_is_new()
+                throws IOException {
+            // rejects: a loop of 401; every later 401 is fatal; the old key
             var relay = new Relay();
             var thrown = Check.fails(NatTraversal.StunException.class, () ->
                     relay.allocate("guess"), "allocate() with a wrong password",
@@ -1210,7 +1263,27 @@ class NatTraversalTest {
                     + " signature");
             Check.equal("401 [Allocate 401, Allocate 401]", thrown.code() + " "
                     + relay.log, "the exception's code, and the requests",
-                    "answer a 401 only before there is a challenge");
+                    "a 401 that names the same REALM again means that the"
+                    + " password is wrong");
+            var renamed = new Relay();
+            var turn = renamed.allocate();
+            renamed.realms = List.of("other.test");
+            renamed.permit(turn, "203.0.113.2");
+            Check.equal("[Allocate 401, Allocate 200, Permission 401,"
+                    + " Permission 200] other.test", renamed.log + " "
+                    + Stun.shown(renamed.requests.getLast(), 0x14), "the"
+                    + " requests when the server has changed its realm, and"
+                    + " the last REALM", "a 401 with another REALM is the new"
+                    + " challenge, and key() depends on it");
+            var endless = new Relay();
+            endless.realms = List.of("a.test", "b.test");
+            Check.equal(401, Check.fails(NatTraversal.StunException.class, () ->
+                    endless.allocate("secret"), "allocate() with a server that"
+                    + " names another realm each time", "the first challenge"
+                    + " and three further ones are answered").code(),
+                    "the exception's code", "");
+            Check.equal(5, endless.log.size(), "requests to such a server",
+                    "count a 401 like a 438");
         }
 
         @Test
@@ -1234,6 +1307,12 @@ class NatTraversalTest {
                     + " row", "three in a row are answered").code(),
                     "the exception's code", "");
             Check.equal(5, endless.log.size(), "requests after four 438", "");
+            var early = new Relay();
+            early.force(438);
+            early.allocate();
+            Check.equal("[Allocate 438, Allocate 200]", early.log.toString(),
+                    "the requests when a 438 is the first answer",
+                    "a 438 is a challenge, even the first one");
             var session = new Relay();
             session.force(401, 438, 438, 438);
             var turn = session.allocate();
@@ -1305,7 +1384,8 @@ class NatTraversalTest {
                         () -> NatTraversal.TurnClient.allocate(client(script),
                         SERVER, "lab", "secret"), "allocate() after a 401"
                         + " without " + (missing == 0x14 ? "REALM" : "NONCE"),
-                        "use challenge()").code(), "the exception's code", "");
+                        "isChallenge() is false then").code(),
+                        "the exception's code", "");
             }
         }
 
@@ -1372,17 +1452,17 @@ class NatTraversalTest {
                 int due = Integer.parseInt(words[1]);
                 turn.receive(Duration.ofMillis(1000L * due - 500));
                 Check.equal(2, relay.log.size(), "requests before " + due
-                        + " s of " + words[0], "isDue() says when");
+                        + " s of " + words[0], "refreshAt says when");
                 turn.receive(Duration.ofSeconds(2));
                 Check.equal("Refresh 200", relay.log.getLast(), "the last"
                         + " request after " + due + " s of " + words[0],
-                        "refresh() when isDue()");
+                        "send a Refresh at refreshAt");
                 turn.receive(Duration.ofMillis(1000L * due - 3000));
                 Check.equal(3, relay.log.size(), "requests until it is due"
                         + " again", "");
                 turn.receive(Duration.ofSeconds(4));
                 Check.equal(4, relay.log.size(), "requests when it is due"
-                        + " again", "refresh() sets the time anew");
+                        + " again", "refreshed() sets the time anew");
             }
         }
 
@@ -1474,7 +1554,7 @@ class NatTraversalTest {
                         + " mapped address at SERVER, at the other address with"
                         + " the same port, and at the other address and port;"
                         + " the filter with a socket that sent nowhere else");
-                Check.equal("/10.0.0.2:5000 /203.0.113.7:40000", found.local()
+                Check.equal("/10.0.0.2:5000 " + world.seen(), found.local()
                         + " " + found.mapped(), "local and mapped address",
                         "of the first socket, as SERVER sees it");
             }
@@ -1537,13 +1617,17 @@ class NatTraversalTest {
                         : "ignores") + " CHANGE-REQUEST", "an answer counts"
                         + " if it is a success from the place asked for");
             }
-            var world = new World(NATS.getFirst());
-            world.refuseElsewhere = true;
-            Check.equal(NatTraversal.Behavior.ADDRESS_AND_PORT_DEPENDENT,
-                    NatTraversal.discover(world.sockets(), SERVER, STANDARD)
-                            .behavior().filtering(), "the filtering found when"
-                    + " errors come from the other places", "only a success"
-                    + " counts");
+            for (boolean refuses : new boolean[] {true, false}) {
+                var world = new World(NATS.getFirst());
+                world.refuseElsewhere = refuses;
+                world.swap = refuses ? 0 : 2;
+                Check.equal(NatTraversal.Behavior.ADDRESS_AND_PORT_DEPENDENT,
+                        NatTraversal.discover(world.sockets(), SERVER, STANDARD)
+                                .behavior().filtering(), "the filtering found"
+                        + (refuses ? " when errors come from the other places"
+                        : " when the places for change 2 and 6 are swapped"),
+                        "only a success from the place asked for counts");
+            }
         }
 
         @Test
@@ -1644,7 +1728,10 @@ class NatTraversalTest {
                 net.host("192.0.2.1", 3479), net.host("192.0.2.2", 3478),
                 net.host("192.0.2.2", 3479));
         private final NatTraversal.VirtualNet.Nat nat;
+        private final List<NatTraversal.VirtualNet.Host> inside =
+                new ArrayList<>();
         private boolean refuseElsewhere;
+        private int swap;
 
         World(NatTraversal.NatBehavior behavior) {
             nat = net.nat("203.0.113.7", behavior, Duration.ofMinutes(5));
@@ -1653,7 +1740,8 @@ class NatTraversalTest {
                 hosts.get(i).serve(p -> {
                     int change = Stun.find(p.data(), 3)
                             .map(v -> v[3] >> 1 & 3).orElse(0);
-                    hosts.get(at ^ change).send(p.from(), change != 0
+                    int place = change == 0 ? at : at ^ change ^ swap;
+                    hosts.get(place).send(p.from(), change != 0
                             && refuseElsewhere ? Stun.answer(0x0111, p.data(),
                             Stun.attribute(9, hex("00000400"))) : answer(p));
                 });
@@ -1666,8 +1754,18 @@ class NatTraversalTest {
         }
 
         private Supplier<NatTraversal.Datagrams> sockets() {
-            var ports = new AtomicInteger(5000);
-            return () -> nat.host("10.0.0.2", ports.getAndIncrement());
+            return () -> {
+                inside.add(nat.host("10.0.0.2", 5000 + inside.size()));
+                return inside.getLast();
+            };
+        }
+
+        /** From where the first socket's packets come to SERVER. */
+        private InetSocketAddress seen() throws IOException {
+            var from = new ArrayList<InetSocketAddress>();
+            server.serve(p -> from.add(p.from()));
+            inside.getFirst().send(SERVER, text("x"));
+            return from.getFirst();
         }
     }
 
@@ -1690,7 +1788,7 @@ class NatTraversalTest {
         private final List<byte[]> requests = new ArrayList<>();
         private final Deque<Integer> forced = new ArrayDeque<>();
         private final Map<InetAddress, Long> permissions = new HashMap<>();
-        private final byte[] key = md5("lab:lab.test:secret");
+        private List<String> realms = List.of("lab.test");
         private UnaryOperator<byte[]> forged = request -> new byte[0];
         private int lifetime = 600;
         private long end;
@@ -1740,7 +1838,8 @@ class NatTraversalTest {
                     .getOrDefault(peer.getAddress(), 0L);
         }
 
-        private void onPacket(NatTraversal.Packet packet) {
+        private void onPacket(NatTraversal.Packet packet)
+                throws IOException {
             var data = packet.data();
             var peer = Stun.find(data, 0x12).map(v -> Stun.shown(v, data));
             if (Stun.u16(data, 0) == 0x0016) {
@@ -1754,12 +1853,15 @@ class NatTraversalTest {
             if (requests.size() > 99) {
                 throw History.fail("expected an end, got 99 requests, the last"
                         + " ones answered with " + log.subList(95, 98),
-                        "after credentials a 401 is an error");
+                        "a 401 with the same REALM is an error, and so is the"
+                        + " fourth further challenge in a row");
             }
             if (forged.apply(data).length > 0) {
                 server.send(client, forged.apply(data));
             }
             int method = Stun.u16(data, 0);
+            var realm = realms.get(requests.size() % realms.size());
+            var key = md5("lab:" + realm + ":secret");
             int code = !forced.isEmpty() ? forced.remove()
                     : !Stun.isSigned(data, key) || Stun.position(data, 0x15)
                     > Stun.position(data, 8) ? 401
@@ -1774,7 +1876,7 @@ class NatTraversalTest {
                 var error = Stun.answer(method | 0x0110, data,
                         Stun.attribute(9, new byte[] {0, 0, (byte) (code / 100),
                             (byte) (code % 100)}),
-                        Stun.attribute(0x14, text("lab.test")),
+                        Stun.attribute(0x14, text(realm)),
                         Stun.attribute(0x15, text("nonce" + nonces)));
                 server.send(client, code == 401 || code == 438 ? error
                         : Stun.signed(error, key));

@@ -41,6 +41,39 @@ public final class Loopback {
         return listener.getLocalPort();
     }
 
+    /** A port whose bytes are passed on to this server, and back, each of them 20 ms later. */
+    public static int delayed(InetSocketAddress server) throws IOException {
+        return serve(client -> {
+            try (var peer = new Socket(server.getAddress(), server.getPort())) {
+                var back = Thread.startVirtualThread(() -> passLater(peer, client));
+                passLater(client, peer);
+                back.join();
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+        });
+    }
+
+    /** At the end, what is on its way still arrives; then both are closed, so that the other direction ends, too. */
+    private static void passLater(Socket from, Socket to) {
+        try (to; from; var timer = Executors.newSingleThreadScheduledExecutor()) {
+            to.setTcpNoDelay(true);
+            while (true) {
+                var bytes = new byte[64 << 10];
+                int count = from.getInputStream().read(bytes);
+                if (count == -1) {
+                    return;
+                }
+                timer.schedule(() -> {
+                    to.getOutputStream().write(bytes, 0, count);
+                    return null;
+                }, 20, TimeUnit.MILLISECONDS);
+            }
+        } catch (IOException e) {
+            // one of them was closed
+        }
+    }
+
     /** A port that nobody uses now, for a program that has to be told one. */
     public static int freePort() throws IOException {
         try (var probe = new ServerSocket(0, 1, ADDRESS)) {

@@ -6,6 +6,10 @@ import module java.base;
 public final class Programs {
     private static final Deque<Process> STARTED = new ConcurrentLinkedDeque<>();
 
+    static {
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> STARTED.forEach(Process::destroy)));
+    }
+
     private Programs() {}
 
     /** Ends the benchmark with a sentence if one of them is not installed. @param packages Debian's names for them */
@@ -15,7 +19,6 @@ public final class Programs {
                 Arguments.giveUp(program + " is not installed; Debian's packages: " + packages);
             }
         }
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> STARTED.forEach(Process::destroy)));
     }
 
     /** Where it is. */

@@ -53,4 +53,21 @@ public final class Check {
         }
         throw History.fail(expected + ", but nothing was thrown", likely);
     }
+
+    /** A wrong argument is refused by an exception that names it: a check that is given, and may have been cut. */
+    public static void named(String argument, Code code) {
+        var expected = "expected an exception that names " + argument;
+        try {
+            code.run();
+        } catch (IllegalArgumentException | NullPointerException e) {
+            that(String.valueOf(e.getMessage()).contains(argument),
+                    "the exception to name " + argument + ", got " + e,
+                    "leave the given checks of arguments as they are");
+            return;
+        } catch (Exception e) {
+            Todo.passOn(e);
+            throw History.fail(expected + ", got " + e, "check the arguments first");
+        }
+        throw History.fail(expected + ", but nothing was thrown", "check the arguments first");
+    }
 }

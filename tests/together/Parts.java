@@ -6,6 +6,7 @@ import grader.check.CheckListener;
 import grader.check.CheckOptions;
 import grader.check.Checker;
 import grader.check.Submission;
+import grader.check.TestPlan;
 import grader.compile.Javac;
 import grader.compile.Libraries;
 import grader.compile.SourceText;
@@ -63,12 +64,13 @@ final class Parts implements AutoCloseable {
         }
         var source = Files.readString(file);
         var jars = libraries.classPath(List.of(source));
-        var classes = cache.get("together-" + lab.number(), ContentCache.hash(List.of(source, jars)),
+        var kind = "together-" + lab.number();
+        var classes = cache.get(kind, ContentCache.hash(List.of(source, jars)),
                 dir -> compile(lab, source, jars, dir, javac));
+        cache.deleteOutdated(kind, classes);
         var command = new ArrayList<>(List.of(Jvm.java()));
         command.addAll(Jvm.SHORT_LIVED);
-        source.lines().filter(line -> line.startsWith("//RUNTIME_OPTIONS "))
-                .forEach(line -> command.addAll(List.of(line.split(" ")).subList(1, line.split(" ").length)));
+        command.addAll(TestPlan.options(source));
         command.addAll(List.of("-cp", Stream.concat(Stream.of(classes), jars.stream()).map(Path::toString)
                 .collect(Collectors.joining(File.pathSeparator)), lab.type()));
         return command;

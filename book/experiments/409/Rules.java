@@ -185,7 +185,7 @@ public class Rules {
         fatal("5.1", "reset by the client: CONTINUATION", 1, client -> reset(client).send(CONTINUATION, 4, 1, GET));
         fine("5.1", "reset by the client: PRIORITY", client -> reset(client).send(PRIORITY, 0, 1, new byte[5]));
         error("5.1", "ended by both: DATA", 5, client -> ended(client).data(1, true, 5));
-        error("5.1", "ended by both: HEADERS", 5, client -> ended(client).send(HEADERS, ALL, 1, GET));
+        fatal("5.1", "ended by both: HEADERS", 5, client -> ended(client).send(HEADERS, ALL, 1, GET));
         fatal("5.1", "ended by both: CONTINUATION", 1, client -> ended(client).send(CONTINUATION, 4, 1, GET));
         fine("5.1", "ended by both: PRIORITY", client -> ended(client).send(PRIORITY, 0, 1, new byte[5]));
         fine("5.1", "ended by both: WINDOW_UPDATE", client -> ended(client).number(WINDOW_UPDATE, 1, 9));
@@ -195,7 +195,15 @@ public class Rules {
             client.request(5, "GET", "/stay");
             client.send(HEADERS, ALL, 3, GET);
         });
+        fatal("5.1.1", "a stream id that falls, in parts", 1, client -> {
+            client.request(5, "GET", "/stay");
+            for (var part : Http2Peer.bytes(HEADERS, ALL, 3, GET)) {
+                client.raw(new byte[] {part});
+            }
+        });
         answered("5.1.1", "a stream id that leaps", client -> client.send(HEADERS, ALL, 2_000_001, GET));
+        answered("5.1.1", "trailers after a higher stream id", client -> client.request(1, "POST", "/")
+                .request(2_000_001, "GET", "/stay").headers(1, true, "x-sum", "1"));
         rule("5.1.2", "one stream more than allowed", "RST 7 | RST 1", client -> {
             client.hello();
             for (int id = 1; id < 13; id += 2) {

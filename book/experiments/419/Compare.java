@@ -3,11 +3,13 @@
 //DEPS com.squareup.okhttp3:okhttp-jvm:5.5.1
 //DEPS com.squareup.okhttp3:mockwebserver3:5.5.1
 //SOURCES ../../../solutions/419-http-pipelining/Pipelining.java
+//SOURCES ../../../tests/bench/Loopback.java
 //DESCRIPTION Sequential, pipelined, pooled and multiplexed requests under a delay
 
 import module java.base;
 import module java.logging;
 
+import bench.Loopback;
 import mockwebserver3.Dispatcher;
 import mockwebserver3.MockResponse;
 import mockwebserver3.MockWebServer;
@@ -59,9 +61,10 @@ public class Compare {
              var mock = mock()) {
             for (var client : clients.entrySet()) {
                 var name = client.getKey();
-                var far = relay(name.endsWith("2") ? new InetSocketAddress(
-                        ANY.getAddress(), mock.getPort())
-                        : server.localAddress());
+                var far = new InetSocketAddress(ANY.getAddress(),
+                        Loopback.delayed(name.endsWith("2")
+                        ? new InetSocketAddress(ANY.getAddress(),
+                        mock.getPort()) : server.localAddress()));
                 client.getValue().race(far, ten);   // to warm up
                 var fast = client.getValue().race(far, ten);
                 var late = client.getValue().race(far, slow);
@@ -72,14 +75,6 @@ public class Compare {
             }
         }
         System.exit(0);
-    }
-
-    private static InetSocketAddress relay(InetSocketAddress server)
-            throws IOException {
-        var listener = new ServerSocket(0, 50, ANY.getAddress());
-        Thread.startVirtualThread(new Pipelining.Relay(listener, server,
-                ConcurrentHashMap.newKeySet()));
-        return (InetSocketAddress) listener.getLocalSocketAddress();
     }
 
     /** All at once; OkHttp itself makes five calls to a host at a time. */

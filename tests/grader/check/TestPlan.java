@@ -127,7 +127,8 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
         return made;
     }
 
-    private static List<String> options(String sources) {
+    /** What these sources ask of the Java machine, in JBang's lines. */
+    public static List<String> options(String sources) {
         return OPTIONS.matcher(sources).results()
                 .flatMap(line -> Stream.of(line.group(1).strip().split("\\s+"))).distinct().toList();
     }
