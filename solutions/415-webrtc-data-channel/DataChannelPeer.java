@@ -8,29 +8,13 @@ import module java.base;
 
 import io.netty.bootstrap.ServerBootstrap;
 import io.netty.buffer.Unpooled;
-import io.netty.channel.Channel;
-import io.netty.channel.ChannelHandlerContext;
-import io.netty.channel.ChannelInitializer;
-import io.netty.channel.EventLoopGroup;
-import io.netty.channel.MultiThreadIoEventLoopGroup;
-import io.netty.channel.SimpleChannelInboundHandler;
+import io.netty.channel.*;
 import io.netty.channel.nio.NioIoHandler;
 import io.netty.channel.socket.nio.NioServerSocketChannel;
 import io.netty.handler.codec.TooLongFrameException;
-import io.netty.handler.codec.http.DefaultFullHttpResponse;
-import io.netty.handler.codec.http.FullHttpRequest;
-import io.netty.handler.codec.http.HttpHeaderNames;
-import io.netty.handler.codec.http.HttpObjectAggregator;
-import io.netty.handler.codec.http.HttpResponseStatus;
-import io.netty.handler.codec.http.HttpServerCodec;
-import io.netty.handler.codec.http.HttpVersion;
-import io.netty.handler.codec.http.websocketx.CloseWebSocketFrame;
-import io.netty.handler.codec.http.websocketx.TextWebSocketFrame;
-import io.netty.handler.codec.http.websocketx.WebSocketFrame;
-import io.netty.handler.codec.http.websocketx.WebSocketFrameAggregator;
-import io.netty.handler.codec.http.websocketx.WebSocketServerProtocolHandler;
+import io.netty.handler.codec.http.*;
+import io.netty.handler.codec.http.websocketx.*;
 import java.security.cert.Certificate;
-import java.security.cert.CertificateEncodingException;
 import java.security.cert.CertificateException;
 import java.security.cert.X509Certificate;
 import javax.net.ssl.SSLEngineResult.HandshakeStatus;
@@ -44,7 +28,7 @@ import javax.net.ssl.SSLEngineResult.HandshakeStatus;
  * (RFC 9260, RFC 8261), which carries the data channel (RFC 8831, RFC 8832).
  *
  * <p>Thread-safe. Left out: offers of our own, a second channel, media,
- * congestion control, IPv6 zones, TURN.
+ * congestion control, fast retransmission, a lifetime of cookies, TURN.
  */
 public final class DataChannelPeer implements AutoCloseable {
 
@@ -173,8 +157,8 @@ public final class DataChannelPeer implements AutoCloseable {
                             "no a=fingerprint:sha-256"));
             return new Offer(section.value("mid"), section.value("ice-ufrag"),
                     Sdp.fingerprint(fingerprint.substring(8)),
-                    (int) section.number("sctp-port", 5000, 1, 65535),
-                    section.number("max-message-size", 65536, 0,
+                    (int) section.number("sctp-port", "missing", 1, 65535),
+                    section.number("max-message-size", "65536", 0,
                             Long.MAX_VALUE));
             // end::step2[]
         }
@@ -215,19 +199,13 @@ public final class DataChannelPeer implements AutoCloseable {
      */
     static final class IceLiteAgent {
 
+        private static final int MOST_ADDRESSES = 16;
         private final String userName;
         private final byte[] key;
         private final long consentNanos;
         private final LongSupplier nanoClock;
-        /** The last few, so that nobody can fill the memory with them. */
-        private final Set<InetSocketAddress> checked =
-                Collections.newSetFromMap(new LinkedHashMap<>() {
-                    @Override
-                    protected boolean removeEldestEntry(
-                            Map.Entry<InetSocketAddress, Boolean> eldest) {
-                        return size() > MOST_ADDRESSES;
-                    }
-                });
+        private final SequencedSet<InetSocketAddress> checked =
+                new LinkedHashSet<>();
         private Optional<InetSocketAddress> nominated = Optional.empty();
         private long lastCheck;
         private int rejected;
@@ -240,10 +218,10 @@ public final class DataChannelPeer implements AutoCloseable {
             lastCheck = nanoClock.getAsLong();
         }
 
-        /** What to send back: a success response, or nothing. */
+        /** What to send back: a response, or nothing. */
         // tag::check[]
         Optional<byte[]> receive(byte[] packet, InetSocketAddress from) {
-            // tag::step3[] answer a Binding request with our user name and integrity; note address, time, nomination
+            // tag::step3[] answer a Binding request with our user name and integrity; note() it, time, nomination
             var request = StunMessage.decode(packet).filter(message ->
                     message.type() == StunMessage.BINDING_REQUEST);
             if (request.isEmpty()) {
@@ -255,8 +233,11 @@ public final class DataChannelPeer implements AutoCloseable {
                 rejected++;
                 return Optional.empty();
             }
+            if (!request.get().unknown().isEmpty()) {
+                return Optional.of(request.get().error420(key));
+            }
             lastCheck = nanoClock.getAsLong();
-            checked.add(from);
+            note(from);
             if (request.get().has(StunMessage.USE_CANDIDATE)) {
                 nominated = Optional.of(from);
             }
@@ -264,6 +245,14 @@ public final class DataChannelPeer implements AutoCloseable {
             // end::step3[]
         }
         // end::check[]
+
+        /** The last few, so that the other side cannot fill the memory. */
+        private void note(InetSocketAddress address) {
+            checked.addLast(address);
+            if (checked.size() > MOST_ADDRESSES) {
+                checked.removeFirst();
+            }
+        }
 
         /** Whether this address has sent a check that was accepted. */
         boolean isChecked(InetSocketAddress address) {
@@ -290,18 +279,13 @@ public final class DataChannelPeer implements AutoCloseable {
     }
 
     /** The only rule of trust: the certificate is the one in the offer. */
-    static final class FingerprintTrust extends TrustsOneCertificate {
-
-        private final byte[] expected;
-
-        FingerprintTrust(byte[] expected) {
-            this.expected = expected.clone();
-        }
+    record FingerprintTrust(byte[] expected) implements X509TrustManager {
 
         /** @param chain the certificates of the other side, its own first */
         // tag::trust[]
         @Override
-        void check(X509Certificate[] chain) throws CertificateException {
+        public void checkClientTrusted(X509Certificate[] chain, String type)
+                throws CertificateException {
             // tag::step4[] compare the SHA-256 of the first certificate with the expected one; else throw
             if (chain.length == 0) {
                 throw new CertificateException("no certificate");
@@ -314,6 +298,17 @@ public final class DataChannelPeer implements AutoCloseable {
             // end::step4[]
         }
         // end::trust[]
+
+        @Override
+        public void checkServerTrusted(X509Certificate[] chain, String type)
+                throws CertificateException {
+            checkClientTrusted(chain, type);
+        }
+
+        @Override
+        public X509Certificate[] getAcceptedIssuers() {
+            return new X509Certificate[0];
+        }
     }
 
     /**
@@ -352,7 +347,7 @@ public final class DataChannelPeer implements AutoCloseable {
             if (tag != own.tag()) {
                 return;
             }
-            if (state() == State.CLOSED) {
+            if (state == State.CLOSED) {
                 establish(own, peer);
             }
             if (isWith(own, peer)) {
@@ -371,14 +366,13 @@ public final class DataChannelPeer implements AutoCloseable {
         @Override
         void dataReceived(Data data) {
             // tag::step6[] drop what is a duplicate or too far ahead; keep the rest; deliver() what is in order
-            if (data.tsn() <= received()
-                    || data.tsn() > received() + FARTHEST) {
+            if (data.tsn() <= received || data.tsn() > received + FARTHEST) {
                 return;
             }
             ahead.putIfAbsent(data.tsn(), data);
-            for (var next = ahead.remove(received() + 1); next != null;
-                    next = ahead.remove(received() + 1)) {
-                receivedNext();
+            for (var next = ahead.remove(received + 1); next != null;
+                    next = ahead.remove(received + 1)) {
+                received++;
                 deliver(next);
             }
             // end::step6[]
@@ -399,7 +393,7 @@ public final class DataChannelPeer implements AutoCloseable {
             }
             message.writeBytes(data.payload());
             if (data.ends()) {
-                receiver().message(
+                receiver.message(
                         data.stream(), data.ppid(), message.toByteArray());
                 message.reset();
             }
@@ -418,26 +412,19 @@ public final class DataChannelPeer implements AutoCloseable {
         // end::gaps[]
     }
 
-    /** The data channel on an association: RFC 8832, and RFC 8831 §6.6. */
-    static final class DataChannel implements MessageReceiver {
+    /** The data channel of an association: RFC 8832, and RFC 8831 §6.6. */
+    static final class DataChannel {
 
+        private final MessageSender out;
         private final Listener listener;
-        private final Consumer<CloseReason> ended;
-        private final SctpAssociation sctp;
         private final long maxMessageSize;
-        private OptionalInt stream = OptionalInt.empty();
+        private volatile OptionalInt stream = OptionalInt.empty();
 
-        DataChannel(PacketSender out, Listener listener,
-                Consumer<CloseReason> ended, long maxMessageSize,
-                LongSupplier nanoClock) {
+        DataChannel(MessageSender out, Listener listener,
+                long maxMessageSize) {
+            this.out = out;
             this.listener = listener;
-            this.ended = ended;
             this.maxMessageSize = maxMessageSize;
-            sctp = new SctpAssociation(out, this, nanoClock);
-        }
-
-        SctpAssociation sctp() {
-            return sctp;
         }
 
         boolean isOpen() {
@@ -446,12 +433,11 @@ public final class DataChannelPeer implements AutoCloseable {
 
         /** A whole message, whose meaning its PPID tells. */
         // tag::message[]
-        @Override
-        public void message(int from, int ppid, byte[] payload) {
+        void message(int from, int ppid, byte[] payload) throws IOException {
             // tag::step7[] acknowledge the first OPEN and call onOpen(); pass on texts, binaries, empty ones
             if (ppid == DCEP && isOpen(payload) && stream.isEmpty()) {
                 stream = OptionalInt.of(from);
-                sctp.send(from, DCEP, new byte[] {DCEP_ACK});
+                out.send(from, DCEP, new byte[] {DCEP_ACK});
                 listener.onOpen(label(payload));
             } else if (stream.equals(OptionalInt.of(from))) {
                 switch (ppid) {
@@ -488,7 +474,7 @@ public final class DataChannelPeer implements AutoCloseable {
 
         /** @throws IllegalArgumentException if the other side refuses it */
         // tag::send[]
-        void send(boolean text, byte[] payload) {
+        void send(boolean text, byte[] payload) throws IOException {
             // tag::step7[] check maxMessageSize (0: any); send with the PPID of its kind, and empty as one zero byte
             if (maxMessageSize > 0 && payload.length > maxMessageSize) {
                 throw new IllegalArgumentException("the peer takes "
@@ -496,21 +482,11 @@ public final class DataChannelPeer implements AutoCloseable {
             }
             int ppid = payload.length > 0 ? text ? TEXT : BINARY
                     : text ? TEXT_EMPTY : BINARY_EMPTY;
-            sctp.send(stream.orElseThrow(), ppid,
+            out.send(stream.orElseThrow(), ppid,
                     payload.length > 0 ? payload : new byte[1]);
             // end::step7[]
         }
         // end::send[]
-
-        @Override
-        public void closed(CloseReason reason) {
-            ended.accept(reason);
-        }
-
-        @Override
-        public long backlog() {
-            return listener.backlog();
-        }
     }
 
     // ---- given from here on ----
@@ -528,11 +504,6 @@ public final class DataChannelPeer implements AutoCloseable {
 
         /** Called once, last, also if the channel has never been open. */
         default void onClosed(CloseReason reason) {}
-
-        /** Bytes that wait for a listener which is slow. */
-        default long backlog() {
-            return 0;
-        }
     }
 
     /** Why a connection has ended. */
@@ -563,6 +534,18 @@ public final class DataChannelPeer implements AutoCloseable {
      */
     public record Options(Duration handshakeTimeout, Duration consentTimeout,
             LongSupplier nanoClock) {
+        public Options {
+            requirePositive("handshakeTimeout", handshakeTimeout);
+            requirePositive("consentTimeout", consentTimeout);
+            Objects.requireNonNull(nanoClock, "nanoClock");
+        }
+
+        private static void requirePositive(String name, Duration timeout) {
+            if (!Objects.requireNonNull(timeout, name).isPositive()) {
+                throw new IllegalArgumentException(name + ": " + timeout);
+            }
+        }
+
         /** 30 s to open the channel, 15 s without a check. */
         public static Options defaults() {
             return new Options(Duration.ofSeconds(30), Duration.ofSeconds(15),
@@ -588,16 +571,16 @@ public final class DataChannelPeer implements AutoCloseable {
         void send(byte[] packet);
     }
 
+    /** Where a message goes; it may wait until there is room for it. */
+    @FunctionalInterface
+    interface MessageSender {
+        void send(int stream, int ppid, byte[] payload) throws IOException;
+    }
+
     /** What an association gives. */
+    @FunctionalInterface
     interface MessageReceiver {
         void message(int stream, int ppid, byte[] payload);
-
-        void closed(CloseReason reason);
-
-        /** Bytes of messages that are not taken yet. */
-        default long backlog() {
-            return 0;
-        }
     }
 
     /** The connection of a member; it may be called by any thread. */
@@ -610,7 +593,6 @@ public final class DataChannelPeer implements AutoCloseable {
     private static final int SCTP_PORT = 5000;
     /** Bytes of a message in either direction. */
     static final int MAX_MESSAGE = 262_144;
-    private static final int MOST_ADDRESSES = 16;
     /** Payload protocol identifiers (RFC 8831, section 8). */
     static final int DCEP = 50;
     static final int TEXT = 51;
@@ -634,45 +616,40 @@ public final class DataChannelPeer implements AutoCloseable {
         }
     }
 
-    /** The attributes of a data section, and those of the session around. */
-    static final class Sdp {
+    /** The attributes of a data section, and the session's that it lacks. */
+    record Sdp(Map<String, List<String>> attributes) {
 
         private static final int LONGEST = 32_768;
-        private final List<String> session = new ArrayList<>();
-        private final List<String> media = new ArrayList<>();
 
-        /** The first section of data channels, which must be the only one. */
+        /** The data section, which must be the only one. */
         static Sdp section(String sdp) throws SdpException {
-            if (sdp.length() > LONGEST) {
-                throw new SdpException("more than " + LONGEST + " characters");
-            }
-            var found = new Sdp();
-            int sections = 0;
-            for (var line : sdp.lines().toList()) {
-                if (line.startsWith("m=")) {
-                    sections++;
-                    if (!line.matches("m=application \\d+ "
+            var sections = sdp.lines().filter(line -> line.startsWith("m="))
+                    .toList();
+            if (sdp.length() > LONGEST || sections.size() != 1
+                    || !sections.getFirst().matches("m=application \\d+ "
                             + "(UDP|TCP)/DTLS/SCTP webrtc-datachannel ?")) {
-                        throw new SdpException("no data section: " + line);
-                    }
+                throw new SdpException("not one data section, m=application,"
+                        + " in at most " + LONGEST + " characters: "
+                        + sections.stream().limit(3).toList());
+            }
+            var session = new HashMap<String, List<String>>();
+            var media = new HashMap<String, List<String>>();
+            var into = session;
+            for (var line : sdp.lines().toList()) {
+                var parts = line.strip().split("[=:]", 3);   // a=NAME:VALUE
+                if (parts[0].equals("m")) {
+                    into = media;
+                } else if (parts[0].equals("a") && parts.length == 3) {
+                    into.computeIfAbsent(parts[1], _ -> new ArrayList<>())
+                            .add(parts[2]);
                 }
-                (sections == 0 ? found.session : found.media).add(line);
             }
-            if (sections != 1) {
-                throw new SdpException("one m=application, not " + sections);
-            }
-            return found;
+            session.putAll(media);
+            return new Sdp(session);
         }
 
-        /** The section's own values; those of the session, if it has none. */
         List<String> values(String name) {
-            var own = values(media, name);
-            return own.isEmpty() ? values(session, name) : own;
-        }
-
-        private static List<String> values(List<String> lines, String name) {
-            return lines.stream().filter(l -> l.startsWith("a=" + name + ":"))
-                    .map(l -> l.substring(name.length() + 3).strip()).toList();
+            return attributes.getOrDefault(name, List.of());
         }
 
         String value(String name) throws SdpException {
@@ -681,34 +658,26 @@ public final class DataChannelPeer implements AutoCloseable {
                             () -> new SdpException("no a=" + name));
         }
 
-        long number(String name, long missing, long least, long most)
+        long number(String name, String missing, long least, long most)
                 throws SdpException {
-            var values = values(name);
-            if (values.isEmpty()) {
-                return missing;
-            }
-            var text = values.getFirst();
+            var text = values(name).stream().findFirst().orElse(missing);
             long number = text.matches("\\d{1,18}") ? Long.parseLong(text) : -1;
             if (number < least || number > most) {
-                throw new SdpException("a=" + name + ":" + text);
+                throw new SdpException("a=" + name + " is " + text
+                        + ", and not " + least + " to " + most);
             }
             return number;
         }
 
         static byte[] fingerprint(String hex) throws SdpException {
-            try {
-                var bytes = HexFormat.ofDelimiter(":").parseHex(hex.strip());
-                if (bytes.length == 32) {
-                    return bytes;
-                }
-            } catch (IllegalArgumentException e) {
-                // Told below.
+            if (!hex.matches("(?i)[0-9a-f]{2}(:[0-9a-f]{2}){31}")) {
+                throw new SdpException("a=fingerprint:sha-256 " + hex);
             }
-            throw new SdpException("a=fingerprint:sha-256 " + hex);
+            return HexFormat.ofDelimiter(":").parseHex(hex);
         }
 
         static byte[] fingerprint(Certificate certificate)
-                throws CertificateEncodingException {
+                throws CertificateException {
             try {
                 return MessageDigest.getInstance("SHA-256")
                         .digest(certificate.getEncoded());
@@ -730,14 +699,17 @@ public final class DataChannelPeer implements AutoCloseable {
         static final int USERNAME = 0x0006;
         static final int MESSAGE_INTEGRITY = 0x0008;
         static final int USE_CANDIDATE = 0x0025;
+        /** With PRIORITY; what is not in it must be below 0x8000. */
+        private static final Set<Integer> KNOWN = Set.of(
+                USERNAME, MESSAGE_INTEGRITY, 0x0024, USE_CANDIDATE);
         private static final int COOKIE = 0x2112A442;
 
         private final byte[] bytes;
-        private final Map<Integer, byte[]> attributes = new HashMap<>();
+        private final Map<Integer, byte[]> attributes = new LinkedHashMap<>();
         private int integrityAt = -1;
 
         private StunMessage(byte[] bytes) {
-            this.bytes = bytes;
+            this.bytes = bytes.clone();
         }
 
         /** Empty if it is none. What follows the integrity is not read. */
@@ -748,7 +720,7 @@ public final class DataChannelPeer implements AutoCloseable {
                     || in.getShort(2) != bytes.length - 20) {
                 return Optional.empty();
             }
-            var message = new StunMessage(bytes.clone());
+            var message = new StunMessage(bytes);
             in.position(20);
             while (in.remaining() >= 4 && message.integrityAt < 0) {
                 int at = in.position();
@@ -780,6 +752,12 @@ public final class DataChannelPeer implements AutoCloseable {
                     value -> new String(value, StandardCharsets.UTF_8));
         }
 
+        /** The attributes that a receiver has to understand, but does not. */
+        List<Integer> unknown() {
+            return attributes.keySet().stream().filter(
+                    type -> type < 0x8000 && !KNOWN.contains(type)).toList();
+        }
+
         /** HMAC-SHA1 over all before it, its own length counted. */
         boolean isSignedWith(byte[] key) {
             return integrityAt >= 0 && MessageDigest.isEqual(
@@ -798,15 +776,25 @@ public final class DataChannelPeer implements AutoCloseable {
             for (int i = 0; i < address.length; i++) {
                 value.put((byte) (address[i] ^ bytes[4 + i]));
             }
-            return signed(0x0101, Arrays.copyOfRange(bytes, 8, 20), key,
-                    attribute(0x0020, value.array()));
+            return signed(0x0101, id(), key, attribute(0x0020, value.array()));
+        }
+
+        /** «Unknown attribute», with their types (RFC 8489 §6.3.1). */
+        byte[] error420(byte[] key) {
+            var types = ByteBuffer.allocate(2 * unknown().size());
+            unknown().forEach(type -> types.putShort(type.shortValue()));
+            return signed(0x0111, id(), key,
+                    attribute(0x0009, new byte[] {0, 0, 4, 20}),
+                    attribute(0x000A, types.array()));
+        }
+
+        private byte[] id() {
+            return Arrays.copyOfRange(bytes, 8, 20);
         }
 
         /** Its length does not count the padding. */
         static byte[] attribute(int type, byte[] value) {
-            return ByteBuffer.allocate(4 + (value.length + 3 & ~3))
-                    .putShort((short) type).putShort((short) value.length)
-                    .put(value).array();
+            return padded(type, value.length, value);
         }
 
         /** With the attributes, MESSAGE-INTEGRITY and FINGERPRINT. */
@@ -833,6 +821,13 @@ public final class DataChannelPeer implements AutoCloseable {
         return all.toByteArray();
     }
 
+    /** Two fields of 16 bits, and a value up to a multiple of four. */
+    private static byte[] padded(int type, int length, byte[] value) {
+        return ByteBuffer.allocate(4 + (value.length + 3 & ~3))
+                .putShort((short) type).putShort((short) length)
+                .put(value).array();
+    }
+
     private static byte[] mac(String algorithm, byte[] key, byte[] bytes) {
         try {
             var mac = Mac.getInstance(algorithm);
@@ -843,86 +838,50 @@ public final class DataChannelPeer implements AutoCloseable {
         }
     }
 
-    /** A trust manager with one question, whichever side is asked about. */
-    private abstract static class TrustsOneCertificate
-            implements X509TrustManager {
-
-        abstract void check(X509Certificate[] chain)
-                throws CertificateException;
-
-        @Override
-        public void checkClientTrusted(X509Certificate[] chain, String type)
-                throws CertificateException {
-            check(chain);
-        }
-
-        @Override
-        public void checkServerTrusted(X509Certificate[] chain, String type)
-                throws CertificateException {
-            check(chain);
-        }
-
-        @Override
-        public X509Certificate[] getAcceptedIssuers() {
-            return new X509Certificate[0];
-        }
-    }
-
     /** The JDK has no public way to make a certificate but keytool. */
-    static final class Identity {
+    record Identity(KeyStore keys) {
 
-        private static final char[] PASSWORD = "changeit".toCharArray();
-        private final KeyStore keys;
-        private final byte[] fingerprint;
-
-        Identity(KeyStore keys) throws GeneralSecurityException {
-            this.keys = keys;
-            fingerprint = Sdp.fingerprint(
-                    keys.getCertificate(keys.aliases().nextElement()));
-        }
+        private static final String PASSWORD = "changeit";
 
         /** A new one; it takes keytool about half a second. */
         static Identity generate() throws IOException {
+            var file = Files.createTempDirectory("lab415").resolve("keys");
             try {
-                var file = Files.createTempDirectory("lab415").resolve("keys");
                 var keytool = new ProcessBuilder(System.getProperty(
                         "java.home") + "/bin/keytool", "-genkeypair",
                         "-alias", "peer", "-keyalg", "EC", "-groupname",
                         "secp256r1", "-dname", "CN=WebRTC", "-validity", "30",
-                        "-keystore", file.toString(), "-storepass",
-                        new String(PASSWORD)).redirectErrorStream(true).start();
+                        "-keystore", file.toString(), "-storepass", PASSWORD)
+                        .redirectErrorStream(true).start();
                 var said = new String(keytool.getInputStream().readAllBytes());
                 if (keytool.waitFor() != 0) {
                     throw new IOException(said);
                 }
-                var keys = KeyStore.getInstance(file.toFile(), PASSWORD);
-                Files.delete(file);
-                Files.delete(file.getParent());
-                return new Identity(keys);
+                return new Identity(KeyStore.getInstance(file.toFile(),
+                        PASSWORD.toCharArray()));
             } catch (GeneralSecurityException | InterruptedException e) {
                 throw new IOException("no certificate", e);
+            } finally {
+                Files.deleteIfExists(file);
+                Files.delete(file.getParent());
             }
         }
 
-        KeyStore keys() {
-            return keys;
+        X509Certificate certificate() throws GeneralSecurityException {
+            return (X509Certificate) keys.getCertificate("peer");
         }
 
         /** A server that asks for the certificate of the other side. */
-        SSLEngine engine(TrustManager trust) throws IOException {
-            try {
-                var keyManagers = KeyManagerFactory.getInstance("PKIX");
-                keyManagers.init(keys, PASSWORD);
-                var context = SSLContext.getInstance("DTLSv1.2");
-                context.init(keyManagers.getKeyManagers(),
-                        new TrustManager[] {trust}, null);
-                var engine = context.createSSLEngine();
-                engine.setUseClientMode(false);
-                engine.setNeedClientAuth(true);
-                return engine;
-            } catch (GeneralSecurityException e) {
-                throw new IOException(e);
-            }
+        SSLEngine engine(TrustManager trust) throws GeneralSecurityException {
+            var keyManagers = KeyManagerFactory.getInstance("PKIX");
+            keyManagers.init(keys, PASSWORD.toCharArray());
+            var context = SSLContext.getInstance("DTLSv1.2");
+            context.init(keyManagers.getKeyManagers(),
+                    new TrustManager[] {trust}, null);
+            var engine = context.createSSLEngine();
+            engine.setUseClientMode(false);
+            engine.setNeedClientAuth(true);
+            return engine;
         }
     }
 
@@ -941,12 +900,11 @@ public final class DataChannelPeer implements AutoCloseable {
         private final PacketSender out;
         private final PacketSender in;
         private final LongSupplier nanoClock;
-        private final ByteBuffer plain = ByteBuffer.allocate(1 << 15);
-        private final ByteBuffer record = ByteBuffer.allocate(1 << 15);
         private final List<byte[]> lastFlight = new ArrayList<>();
         private long sentAt;
-        private boolean up;
-        private boolean closed;
+        /** Whether the handshake has been completed. */
+        boolean up;
+        boolean closed;
 
         DtlsPump(SSLEngine engine, PacketSender out, PacketSender in,
                 LongSupplier nanoClock) throws SSLException {
@@ -964,22 +922,6 @@ public final class DataChannelPeer implements AutoCloseable {
             engine.setSSLParameters(parameters);
         }
 
-        /** The JDK has halved the limit if it had to send a flight again. */
-        private void noteEnd(HandshakeStatus status) {
-            if (status == HandshakeStatus.FINISHED) {
-                up = true;
-                limitRecords();
-            }
-        }
-
-        boolean isUp() {
-            return up;
-        }
-
-        boolean isClosed() {
-            return closed;
-        }
-
         /** A datagram with records; an empty one makes a client begin. */
         void receive(byte[] datagram) throws SSLException {
             if (up && datagram.length > 0
@@ -990,58 +932,52 @@ public final class DataChannelPeer implements AutoCloseable {
                 return;
             }
             var records = ByteBuffer.wrap(datagram);
-            boolean first = true;
-            for (int left = -1; left != records.remaining() && !closed
-                    && (!up || records.hasRemaining()); ) {
-                left = records.remaining();
-                unwrap(records);
-                while (engine.getHandshakeStatus() != HandshakeStatus
-                        .NEED_UNWRAP && isBusy()) {
-                    first = work(first);
+            boolean answered = false;
+            for (boolean more = true; more && !closed; ) {
+                switch (engine.getHandshakeStatus()) {
+                    case NEED_TASK -> engine.getDelegatedTask().run();
+                    case NEED_UNWRAP_AGAIN -> unwrap(NOTHING);
+                    case NEED_WRAP -> {
+                        if (!answered) {
+                            lastFlight.clear();
+                        }
+                        answered = true;
+                        lastFlight.add(wrap(NOTHING));
+                    }
+                    default -> more = records.hasRemaining()
+                            && unwrap(records) > 0;
                 }
             }
         }
 
-        private boolean isBusy() {
-            return engine.getHandshakeStatus()
-                    != HandshakeStatus.NOT_HANDSHAKING;
-        }
-
-        private void unwrap(ByteBuffer records) throws SSLException {
-            plain.clear();
+        private int unwrap(ByteBuffer records) throws SSLException {
+            var plain = ByteBuffer.allocate(1 << 15);
             var result = engine.unwrap(records, plain);
-            noteEnd(result.getHandshakeStatus());
-            closed |= result.getStatus() == SSLEngineResult.Status.CLOSED;
+            note(result);
             if (plain.position() > 0) {
                 in.send(Arrays.copyOf(plain.array(), plain.position()));
             }
-        }
-
-        /** @return whether the next record begins another flight */
-        private boolean work(boolean first) throws SSLException {
-            switch (engine.getHandshakeStatus()) {
-                case NEED_TASK -> engine.getDelegatedTask().run();
-                case NEED_WRAP -> {
-                    if (first) {
-                        lastFlight.clear();
-                    }
-                    lastFlight.add(wrap(NOTHING));
-                    return false;
-                }
-                default -> unwrap(NOTHING);   // NEED_UNWRAP_AGAIN
-            }
-            return first;
+            return result.bytesConsumed();
         }
 
         private byte[] wrap(ByteBuffer packet) throws SSLException {
-            record.clear();
-            noteEnd(engine.wrap(packet, record).getHandshakeStatus());
+            var record = ByteBuffer.allocate(1 << 15);
+            note(engine.wrap(packet, record));
             sentAt = nanoClock.getAsLong();
             var bytes = Arrays.copyOf(record.array(), record.position());
             if (bytes.length > 0) {
                 out.send(bytes);
             }
             return bytes;
+        }
+
+        /** The JDK has halved the limit if it had to send a flight again. */
+        private void note(SSLEngineResult result) {
+            closed |= result.getStatus() == SSLEngineResult.Status.CLOSED;
+            if (result.getHandshakeStatus() == HandshakeStatus.FINISHED) {
+                up = true;
+                limitRecords();
+            }
         }
 
         /** Sends the last flight again when its answer is overdue. */
@@ -1055,19 +991,22 @@ public final class DataChannelPeer implements AutoCloseable {
             }
         }
 
-        /** One packet, one record. */
-        void send(byte[] packet) throws SSLException {
+        /** One packet, one record; nothing once it is closed. */
+        void send(byte[] packet) {
             var rest = ByteBuffer.wrap(packet);
-            wrap(rest);
-            if (rest.hasRemaining()) {
-                throw new SSLException("too long for a record: "
-                        + packet.length + " bytes");
+            try {
+                wrap(rest);
+                if (rest.hasRemaining() && !closed) {
+                    throw new SSLException("too long for a record: "
+                            + packet.length + " bytes");
+                }
+            } catch (SSLException e) {
+                throw new UncheckedIOException(e);
             }
         }
 
         /** Sends close_notify, or the alert of a failed handshake. */
         void close() {
-            closed = true;
             engine.closeOutbound();
             try {
                 while (engine.getHandshakeStatus()
@@ -1077,6 +1016,7 @@ public final class DataChannelPeer implements AutoCloseable {
             } catch (SSLException e) {
                 // There is nobody to tell.
             }
+            closed = true;
         }
     }
 
@@ -1088,13 +1028,11 @@ public final class DataChannelPeer implements AutoCloseable {
     private static final int HEARTBEAT = 4;
     private static final int HEARTBEAT_ACK = 5;
     private static final int ABORT = 6;
-    private static final int SHUTDOWN = 7;
-    private static final int SHUTDOWN_ACK = 8;
     private static final int COOKIE_ECHO = 10;
     private static final int COOKIE_ACK = 11;
     private static final int RE_CONFIG = 130;
 
-    enum State { CLOSED, COOKIE_WAIT, COOKIE_ECHOED, ESTABLISHED, ENDED }
+    enum State { CLOSED, ESTABLISHED, ENDED }
 
     /** What each side says of itself: its tag, window and first TSN. */
     record Init(int tag, int window, int tsn) {
@@ -1140,29 +1078,34 @@ public final class DataChannelPeer implements AutoCloseable {
         /** So an IP packet stays below 1,200 bytes (RFC 8831, section 5). */
         private static final int FRAGMENT = 1100;
         private static final int MOST_IN_FLIGHT = 32;
-        private static final int MOST_RETRIES = 10;
         private static final int MOST_BLOCKS = 250;
-        private static final long RTO = 1_000_000_000;
+        private static final long FIRST_RTO = 1_000_000_000;
+        private static final long LONGEST_RTO = 60 * FIRST_RTO;
 
+        final MessageReceiver receiver;
+        State state = State.CLOSED;
+        /** Why it has ended, if it has. */
+        Optional<CloseReason> reason = Optional.empty();
+        /** The TSN up to which everything was received. */
+        long received;
+        /** Bytes of messages that the listener has not taken yet. */
+        final AtomicLong backlog = new AtomicLong();
+        /** The other side's port, from its offer. */
+        int peerPort = SCTP_PORT;
         private final PacketSender out;
-        private final MessageReceiver receiver;
         private final LongSupplier nanoClock;
         private final byte[] secret = SecureRandom.getSeed(32);
         private final Deque<byte[]> queue = new ArrayDeque<>();
-        /** Packets by TSN, and how often a SACK has passed over each. */
         private final TreeMap<Long, byte[]> inFlight = new TreeMap<>();
-        private final Map<Long, Integer> missed = new HashMap<>();
-        private State state = State.CLOSED;
         private Init own = new Init(0, 0, 0);
         private Init peer = own;
-        private long received;
+        private boolean sackIsDue;
         private long acknowledged;
         private long next;
         private long peerWindow;
-        private boolean windowShut;
         private int sequence;
-        private long deadline = Long.MAX_VALUE;
-        private int retries;
+        private long deadline;
+        private long rto = FIRST_RTO;
 
         SctpCore(PacketSender out, MessageReceiver receiver,
                 LongSupplier nanoClock) {
@@ -1178,23 +1121,6 @@ public final class DataChannelPeer implements AutoCloseable {
         abstract void dataReceived(Data data);
 
         abstract SequencedCollection<Long> beyondGap();
-
-        State state() {
-            return state;
-        }
-
-        MessageReceiver receiver() {
-            return receiver;
-        }
-
-        /** The TSN up to which everything was received. */
-        long received() {
-            return received;
-        }
-
-        void receivedNext() {
-            received++;
-        }
 
         /** About how many bytes wait for an acknowledgement. */
         long buffered() {
@@ -1235,34 +1161,21 @@ public final class DataChannelPeer implements AutoCloseable {
                     && this.peer.equals(peer);
         }
 
-        /** Begins an association, once more if need be: for the demo. */
-        void connect() {
-            own = state == State.CLOSED ? Init.fresh() : own;
-            state = State.COOKIE_WAIT;
-            send(0, chunk(INIT, 0, own.bytes()));
-        }
-
         static byte[] chunk(int type, int flags, byte[]... parts) {
-            return padded(type << 8 | flags, join(parts));
+            return parameter(type << 8 | flags, join(parts));
         }
 
         private static byte[] parameter(int type, byte[] value) {
-            return padded(type, value);
-        }
-
-        private static byte[] padded(int head, byte[] value) {
-            return ByteBuffer.allocate(4 + value.length + 3 & ~3)
-                    .putShort((short) head)
-                    .putShort((short) (4 + value.length)).put(value).array();
+            return padded(type, 4 + value.length, value);
         }
 
         void send(int tag, byte[] chunk) {
             out.send(packet(tag, chunk));
         }
 
-        static byte[] packet(int tag, byte[] chunk) {
+        byte[] packet(int tag, byte[] chunk) {
             var packet = ByteBuffer.allocate(12 + chunk.length)
-                    .putShort((short) SCTP_PORT).putShort((short) SCTP_PORT)
+                    .putShort((short) SCTP_PORT).putShort((short) peerPort)
                     .putInt(tag).putInt(0).put(chunk);
             return packet.putInt(8, checksum(packet.array())).array();
         }
@@ -1282,32 +1195,20 @@ public final class DataChannelPeer implements AutoCloseable {
             if (packet.length < 16 || in.getInt(8) != checksum(packet)) {
                 return;
             }
-            in.position(12);
-            boolean hasData = false;
-            try {
-                while (in.remaining() >= 4 && state != State.ENDED) {
-                    int type = Byte.toUnsignedInt(in.get());
-                    int flags = in.get();
-                    var body = value(in);
-                    hasData |= type == DATA;
-                    chunkReceived(in.getInt(4), type, flags, body);
+            for (int at = 12; at + 4 <= packet.length; ) {
+                int length = Short.toUnsignedInt(in.getShort(at + 2));
+                if (length < 4 || length > packet.length - at) {
+                    break;   // malformed, and so is all that follows
                 }
-            } catch (BufferUnderflowException | IndexOutOfBoundsException e) {
-                // A chunk that is shorter than it must be: the rest is lost.
+                chunkReceived(in.getInt(4), packet[at] & 0xff, packet[at + 1],
+                        in.slice(at + 4, length - 4));
+                at += length + 3 & ~3;
             }
-            if (hasData && state == State.ESTABLISHED) {
+            if (sackIsDue && state == State.ESTABLISHED) {
                 sendSack();
             }
+            sackIsDue = false;
             flush();
-        }
-
-        /** What a length at this place encloses, without its padding. */
-        private static ByteBuffer value(ByteBuffer in) {
-            int length = Short.toUnsignedInt(in.getShort()) - 4;
-            var value = in.slice(in.position(), length);
-            in.position(Math.min(in.limit(),
-                    in.position() + (length + 3 & ~3)));
-            return value;
         }
 
         private static byte[] bytes(ByteBuffer in) {
@@ -1318,54 +1219,38 @@ public final class DataChannelPeer implements AutoCloseable {
 
         private void chunkReceived(int tag, int type, int flags,
                 ByteBuffer body) {
-            boolean isReflected = type == ABORT && (flags & 1) != 0;
-            if (type == INIT && tag == 0 && body.getInt(0) != 0) {
-                initReceived(Init.read(body));
-            } else if (type == COOKIE_ECHO) {
-                cookieReceived(tag, bytes(body));
-            } else if (state != State.CLOSED
-                    && tag == (isReflected ? peer.tag() : own.tag())) {
-                ourChunk(type, flags, body);
+            try {
+                if (type == INIT && tag == 0 && body.getInt(0) != 0) {
+                    initReceived(Init.read(body));
+                } else if (type == COOKIE_ECHO) {
+                    cookieReceived(tag, bytes(body));
+                } else if (state == State.ESTABLISHED && tag == own.tag()) {
+                    ourChunk(type, flags, body);
+                }
+            } catch (BufferUnderflowException | IndexOutOfBoundsException e) {
+                // A chunk that is shorter than it must be is ignored.
             }
         }
 
         private void ourChunk(int type, int flags, ByteBuffer body) {
             switch (type) {
-                case INIT_ACK -> initAckReceived(body);
-                case COOKIE_ACK -> state = State.ESTABLISHED;
                 case DATA -> {
-                    if (receiver.backlog() > 2 * WINDOW) {
-                        return;   // more than our window has allowed
-                    }
+                    sackIsDue = true;
                     long tsn = received + (body.getInt() - (int) received);
                     int stream = Short.toUnsignedInt(body.getShort());
                     body.getShort();
-                    dataReceived(new Data(tsn, flags, stream, body.getInt(),
-                            bytes(body)));
+                    var data = new Data(tsn, flags, stream, body.getInt(),
+                            bytes(body));
+                    if (backlog.get() <= WINDOW) {   // or it comes again
+                        dataReceived(data);
+                    }
                 }
                 case SACK -> sackReceived(body);
                 case HEARTBEAT -> send(peer.tag(),
                         chunk(HEARTBEAT_ACK, 0, bytes(body)));
                 case RE_CONFIG -> resetReceived(body);
-                case SHUTDOWN -> {
-                    send(peer.tag(), chunk(SHUTDOWN_ACK, 0));
-                    end(new CloseReason.ByPeer());
-                }
                 case ABORT -> end(new CloseReason.ByPeer());
                 default -> {}
-            }
-        }
-
-        private void initAckReceived(ByteBuffer body) {
-            var init = Init.read(body);
-            while (body.remaining() >= 4 && state == State.COOKIE_WAIT) {
-                int type = body.getShort();
-                var value = value(body);
-                if (type == 7) {
-                    establish(own, init);
-                    state = State.COOKIE_ECHOED;
-                    send(init.tag(), chunk(COOKIE_ECHO, 0, bytes(value)));
-                }
             }
         }
 
@@ -1375,8 +1260,7 @@ public final class DataChannelPeer implements AutoCloseable {
                 var answer = ByteBuffer.allocate(8).putInt(body.getInt(4))
                         .putInt(1).array();
                 send(peer.tag(), chunk(RE_CONFIG, 0, parameter(16, answer)));
-                send(peer.tag(), chunk(ABORT, 0));
-                end(new CloseReason.ByPeer());
+                abort(new CloseReason.ByPeer());
             }
         }
 
@@ -1389,10 +1273,9 @@ public final class DataChannelPeer implements AutoCloseable {
                     blocks.add(new long[] {tsn, tsn});
                 }
             }
-            int room = (int) Math.max(0, WINDOW - receiver.backlog());
-            windowShut = room == 0;
             var sack = ByteBuffer.allocate(12 + 4 * blocks.size())
-                    .putInt((int) received).putInt(room)
+                    .putInt((int) received)
+                    .putInt((int) Math.max(0, WINDOW - backlog.get()))
                     .putShort((short) blocks.size()).putShort((short) 0);
             blocks.forEach(block -> sack.putShort((short) (block[0] - received))
                     .putShort((short) (block[1] - received)));
@@ -1420,15 +1303,11 @@ public final class DataChannelPeer implements AutoCloseable {
                     && (inFlight.isEmpty() || (inFlight.size() + 1L) * FRAGMENT
                             <= peerWindow)) {
                 if (inFlight.isEmpty()) {
-                    startTimer();
+                    deadline = nanoClock.getAsLong() + rto;
                 }
                 inFlight.put(next - queue.size(), queue.getFirst());
                 out.send(queue.removeFirst());
             }
-        }
-
-        private void startTimer() {
-            deadline = nanoClock.getAsLong() + (RTO << Math.min(retries, 6));
         }
 
         private void sackReceived(ByteBuffer body) {
@@ -1437,52 +1316,30 @@ public final class DataChannelPeer implements AutoCloseable {
                 return;   // an old one, or a lie
             }
             peerWindow = Integer.toUnsignedLong(body.getInt());
-            int blocks = body.getInt() >>> 16;
             inFlight.headMap(upTo, true).clear();
-            missed.keySet().removeIf(tsn -> tsn <= upTo);
             if (upTo > acknowledged) {
                 acknowledged = upTo;
-                retries = 0;
-                startTimer();
+                rto = FIRST_RTO;
+                deadline = nanoClock.getAsLong() + rto;
             }
-            long last = upTo;
-            for (; blocks > 0; blocks--) {
+            for (int blocks = body.getInt() >>> 16; blocks > 0; blocks--) {
                 long first = upTo + Short.toUnsignedInt(body.getShort());
-                last = upTo + Short.toUnsignedInt(body.getShort());
+                long last = upTo + Short.toUnsignedInt(body.getShort());
                 inFlight.subMap(first, Math.max(first, last + 1)).clear();
             }
-            // What three reports have passed over is sent again (§7.2.4).
-            inFlight.headMap(last).forEach((tsn, packet) -> {
-                if (missed.merge(tsn, 1, Integer::sum) == 3) {
-                    out.send(packet);
-                }
-            });
         }
 
-        /** Does what is due by the clock. */
+        /** Sends again what is overdue (RFC 9260, section 6.3.3). */
         void tick() {
-            if (state != State.ESTABLISHED) {
-                return;
+            if (!inFlight.isEmpty()
+                    && nanoClock.getAsLong() - deadline >= 0) {
+                rto = Math.min(2 * rto, LONGEST_RTO);
+                deadline = nanoClock.getAsLong() + rto;
+                inFlight.values().forEach(out::send);
             }
-            if (windowShut && receiver.backlog() < WINDOW / 2) {
-                sendSack();   // the window is open again
-            }
-            if (inFlight.isEmpty() || nanoClock.getAsLong() - deadline < 0) {
-                return;
-            }
-            if (++retries > MOST_RETRIES) {
-                end(new CloseReason.Failed(new SocketTimeoutException(
-                        "the other side acknowledges nothing")));
-            }
-            startTimer();
-            inFlight.values().forEach(out::send);
         }
 
         /** Ends it at once, and tells the other side. */
-        void close() {
-            abort(new CloseReason.Here());
-        }
-
         void abort(CloseReason reason) {
             if (state == State.ESTABLISHED) {
                 send(peer.tag(), chunk(ABORT, 0));
@@ -1491,73 +1348,94 @@ public final class DataChannelPeer implements AutoCloseable {
         }
 
         private void end(CloseReason reason) {
-            if (state != State.ENDED) {
-                state = State.ENDED;
-                queue.clear();
-                inFlight.clear();
-                receiver.closed(reason);
-            }
+            state = State.ENDED;
+            this.reason = this.reason.or(() -> Optional.of(reason));
+            inFlight.clear();
         }
     }
 
-    // The peer: one socket, one thread, all four protocols.
+    // The peer: one socket, one thread for all four protocols, and one for
+    // the listener.
 
-    private static final int TICK = 50;
+    private static final int TICK_MILLIS = 50;
     private static final long MOST_BUFFERED = 1 << 20;
+    private static final Received END = new Received(0, 0, new byte[0]);
 
-    private final DatagramSocket socket;
-    private final Identity identity;
+    private record Received(int stream, int ppid, byte[] payload) {}
+
     private final Options options;
-    private final Local local;
-    private final Events events;
-    private Optional<Connection> connection = Optional.empty();
-    private boolean ended;
+    private final DatagramSocket socket;
+    private final String answer;
+    private final IceLiteAgent agent;
+    private final DtlsPump dtls;
+    private final SctpAssociation sctp;
+    private final DataChannel channel;
+    private final long startedAt;
+    private final BlockingQueue<Received> messages =
+            new LinkedBlockingQueue<>();
+    private final List<Thread> threads;
+    /** Guarded by this, as are the four protocols. */
+    private Optional<CloseReason> ended = Optional.empty();
 
-    private DataChannelPeer(InetSocketAddress bind, Identity identity,
-            Listener listener, Options options) throws IOException {
-        this.identity = identity;
-        this.options = Objects.requireNonNull(options, "options");
-        events = new Events(Objects.requireNonNull(listener, "listener"));
+    private DataChannelPeer(InetSocketAddress bind, Offer offer,
+            Identity identity, Listener listener, Options options)
+            throws IOException, GeneralSecurityException {
+        this.options = options;
+        var engine = identity.engine(new FingerprintTrust(offer.fingerprint()));
         socket = new DatagramSocket(bind);
-        socket.setSoTimeout(TICK);
-        local = Local.of((InetSocketAddress) socket.getLocalSocketAddress(),
-                identity.fingerprint);
+        socket.setSoTimeout(TICK_MILLIS);
+        var local = Local.of(localAddress(),
+                Sdp.fingerprint(identity.certificate()));
+        answer = offer.answer(local);
+        agent = new IceLiteAgent(local, offer.ufrag(), options);
+        dtls = new DtlsPump(engine, this::transmit, this::unpacked,
+                options.nanoClock());
+        sctp = new SctpAssociation(dtls::send, this::received,
+                options.nanoClock());
+        sctp.peerPort = offer.sctpPort();
+        channel = new DataChannel(this::send, listener, offer.maxMessageSize());
+        startedAt = options.nanoClock().getAsLong();
+        threads = List.of(Thread.ofPlatform().daemon().name("lab415-peer")
+                .unstarted(this::run), Thread.ofVirtual().name(
+                        "lab415-listener").unstarted(() -> tell(listener)));
     }
 
-    /** Binds a UDP socket; the address goes into the answer, so no wildcard. */
-    public static DataChannelPeer start(InetSocketAddress bind,
+    /**
+     * Binds a UDP socket, and waits for the packets of the other side. The
+     * address goes into the answer, so it must not be the wildcard address.
+     *
+     * @throws SdpException which names what is missing or wrong in the offer
+     */
+    public static DataChannelPeer start(InetSocketAddress bind, String offer,
             Listener listener, Options options) throws IOException {
-        return start(bind, Identity.generate(), listener, options);
+        return start(bind, offer, Identity.generate(), listener, options);
     }
 
-    static DataChannelPeer start(InetSocketAddress bind, Identity identity,
-            Listener listener, Options options) throws IOException {
-        return new DataChannelPeer(bind, identity, listener, options);
+    static DataChannelPeer start(InetSocketAddress bind, String offer,
+            Identity identity, Listener listener, Options options)
+            throws IOException {
+        Objects.requireNonNull(bind, "bind");
+        Objects.requireNonNull(listener, "listener");
+        Objects.requireNonNull(options, "options");
+        try {
+            var peer = new DataChannelPeer(bind, Offer.parse(
+                    Objects.requireNonNull(offer, "offer")), identity,
+                    listener, options);
+            peer.threads.forEach(Thread::start);
+            return peer;
+        } catch (GeneralSecurityException e) {
+            throw new IOException("no DTLS", e);
+        }
+    }
+
+    /** The SDP for the other side. */
+    public String answer() {
+        return answer;
     }
 
     /** The UDP address that the answer names. */
     public InetSocketAddress localAddress() {
-        return local.address();
-    }
-
-    /**
-     * Answers the offer of the other side, once, and waits for its packets.
-     *
-     * @throws SdpException which names what is missing or wrong in it
-     */
-    public synchronized String answer(String offer) throws IOException {
-        if (connection.isPresent() || ended) {
-            throw new IllegalStateException("one offer, one answer");
-        }
-        var parsed = Offer.parse(offer);
-        connection = Optional.of(new Connection(parsed));
-        Thread.ofPlatform().daemon().name("lab415-peer").start(this::run);
-        return parsed.answer(local);
-    }
-
-    /** The label, when the channel is open; fails with the reason if not. */
-    public CompletableFuture<String> opened() {
-        return events.opened.copy();
+        return (InetSocketAddress) socket.getLocalSocketAddress();
     }
 
     /**
@@ -1565,7 +1443,7 @@ public final class DataChannelPeer implements AutoCloseable {
      * unacknowledged; {@link #close} ends that wait.
      *
      * @throws IOException              "closed", or if it is interrupted
-     * @throws IllegalStateException    if the channel is not open yet
+     * @throws IllegalStateException    if the channel has never been open
      * @throws IllegalArgumentException if the other side takes no message as
      *                                  large as this
      */
@@ -1578,196 +1456,157 @@ public final class DataChannelPeer implements AutoCloseable {
         send(false, bytes);
     }
 
-    private synchronized void send(boolean text, byte[] payload)
+    private void send(boolean text, byte[] payload) throws IOException {
+        if (!channel.isOpen()) {
+            throw new IllegalStateException("the channel is not open");
+        }
+        channel.send(text, payload);
+    }
+
+    private synchronized void send(int stream, int ppid, byte[] message)
             throws IOException {
-        var channel = connection.map(each -> each.channel)
-                .filter(DataChannel::isOpen).orElseThrow(
-                        () -> new IllegalStateException("it is not open"));
         try {
-            while (!ended && channel.sctp().buffered() > MOST_BUFFERED) {
+            while (ended.isEmpty() && sctp.buffered() > MOST_BUFFERED) {
                 wait();
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new InterruptedIOException("interrupted");
         }
-        if (ended) {
+        if (ended.isPresent()) {
             throw new IOException("closed");
         }
-        channel.send(text, payload);
+        sctp.send(stream, ppid, message);
     }
 
     /**
      * Ends the connection at once, and tells the other side (an SCTP ABORT,
-     * then the close_notify of DTLS). Its thread ends soon after.
+     * then the close_notify of DTLS). Waits for its threads, 5 s for each at
+     * most, but a listener that calls it does not wait for itself.
      */
     @Override
-    public synchronized void close() {
-        connection.ifPresent(each -> each.channel.sctp().close());
+    public void close() {
         end(new CloseReason.Here());
-    }
-
-    private void run() {
-        while (!socket.isClosed()) {
-            var packet = new DatagramPacket(new byte[2048], 2048);
-            try {
-                socket.receive(packet);
-            } catch (IOException e) {
-                packet.setLength(0);   // nothing came, or it is closed
+        try {
+            for (var thread : threads) {
+                if (thread != Thread.currentThread()) {
+                    thread.join(Duration.ofSeconds(5));
+                }
             }
-            step(packet);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
         }
-    }
-
-    private synchronized void step(DatagramPacket packet) {
-        if (!ended) {
-            try {
-                connection.orElseThrow().step(Arrays.copyOf(packet.getData(),
-                        packet.getLength()),
-                        (InetSocketAddress) packet.getSocketAddress());
-            } catch (IOException e) {
-                end(new CloseReason.Failed(e));
-            } catch (UncheckedIOException e) {
-                end(new CloseReason.Failed(e.getCause()));
-            }
-        }
-        notifyAll();   // somebody may wait to send
     }
 
     private synchronized void end(CloseReason reason) {
-        if (!ended) {
-            ended = true;
-            connection.ifPresent(each -> each.dtls.close());
+        if (ended.isEmpty()) {
+            ended = Optional.of(reason);
+            sctp.abort(reason);
+            dtls.close();
             socket.close();
-            events.onClosed(reason);
+            messages.add(END);
             notifyAll();
         }
     }
 
-    /** The protocols of one connection, one in the other. */
-    private final class Connection {
-
-        private final IceLiteAgent agent;
-        private final DtlsPump dtls;
-        private final DataChannel channel;
-        private final long answeredAt = options.nanoClock().getAsLong();
-
-        Connection(Offer offer) throws IOException {
-            agent = new IceLiteAgent(local, offer.ufrag(), options);
-            channel = new DataChannel(this::seal, events,
-                    DataChannelPeer.this::end, offer.maxMessageSize(),
-                    options.nanoClock());
-            dtls = new DtlsPump(identity.engine(
-                    new FingerprintTrust(offer.fingerprint())),
-                    bytes -> agent.nominated().ifPresent(
-                            to -> transmit(bytes, to)),
-                    packet -> channel.sctp().receive(packet),
-                    options.nanoClock());
-        }
-
-        private void seal(byte[] packet) {
-            try {
-                dtls.send(packet);
-            } catch (SSLException e) {
-                throw new UncheckedIOException(e);
+    /** The listener's thread. If the listener throws, the peer ends. */
+    private void tell(Listener listener) {
+        try {
+            for (var next = messages.take(); next != END;
+                    next = messages.take()) {
+                try {
+                    channel.message(next.stream(), next.ppid(),
+                            next.payload());
+                } catch (IOException e) {
+                    // It has ended, and END follows.
+                }
+                sctp.backlog.addAndGet(-next.payload().length);
             }
+            listener.onClosed(ended.orElseThrow());
+        } catch (InterruptedException e) {
+            // Nobody does that; but then it ends, too.
+        } finally {
+            end(new CloseReason.Failed(new IOException("listener failed")));
         }
+    }
 
-        private void transmit(byte[] bytes, InetSocketAddress to) {
-            try {
-                socket.send(new DatagramPacket(bytes, bytes.length, to));
-            } catch (IOException e) {
-                // Lost, as datagrams are.
+    private void run() {
+        var packet = new DatagramPacket(new byte[2048], 2048);
+        try {
+            while (!socket.isClosed()) {
+                packet.setLength(2048);
+                try {
+                    socket.receive(packet);
+                } catch (IOException e) {
+                    packet.setLength(0);   // nothing came, or it is closed
+                }
+                step(Arrays.copyOf(packet.getData(), packet.getLength()),
+                        (InetSocketAddress) packet.getSocketAddress());
             }
+        } finally {
+            end(new CloseReason.Failed(new IOException("its thread died")));
         }
+    }
 
-        /** A datagram, whose first byte tells the protocol (RFC 7983). */
-        void step(byte[] packet, InetSocketAddress from) throws IOException {
-            int first = packet.length == 0 ? 255 : packet[0] & 0xff;
-            if (first <= 3) {
+    /** A datagram, whose first byte tells the protocol (RFC 7983). */
+    private synchronized void step(byte[] packet, InetSocketAddress from) {
+        int first = packet.length == 0 ? 255 : packet[0] & 0xff;
+        try {
+            if (ended.isPresent()) {
+                return;
+            } else if (first <= 3) {
                 agent.receive(packet, from).ifPresent(
                         answer -> transmit(answer, from));
             } else if (first >= 20 && first <= 63 && agent.isChecked(from)) {
                 dtls.receive(packet);
-                if (dtls.isClosed()) {
-                    end(new CloseReason.ByPeer());
-                }
             }
             dtls.tick();
-            channel.sctp().tick();
+            sctp.tick();
             requireProgress();
+            sctp.reason.ifPresent(this::end);
+            if (dtls.closed) {
+                end(new CloseReason.ByPeer());
+            }
+        } catch (UncheckedIOException e) {
+            end(new CloseReason.Failed(e.getCause()));
+        } catch (IOException e) {
+            end(new CloseReason.Failed(e));
         }
+        notifyAll();   // somebody may wait to send
+    }
 
-        private void requireProgress() throws IOException {
-            long waited = options.nanoClock().getAsLong() - answeredAt;
-            if (!channel.isOpen()
-                    && waited > options.handshakeTimeout().toNanos()) {
-                throw new SocketTimeoutException("no data channel within "
-                        + options.handshakeTimeout() + "; checks rejected: "
-                        + agent.rejected());
-            }
-            if (channel.isOpen() && agent.expired()) {
-                throw new SocketTimeoutException("no connectivity check for "
-                        + options.consentTimeout());
-            }
+    private void requireProgress() throws IOException {
+        long waited = options.nanoClock().getAsLong() - startedAt;
+        if (!channel.isOpen()
+                && waited > options.handshakeTimeout().toNanos()) {
+            throw new SocketTimeoutException("no data channel within "
+                    + options.handshakeTimeout() + "; checks rejected: "
+                    + agent.rejected());
+        }
+        if (channel.isOpen() && agent.expired()) {
+            throw new SocketTimeoutException("no connectivity check for "
+                    + options.consentTimeout());
         }
     }
 
-    /** Passes on to the listener, and counts the bytes that wait for it. */
-    private static final class Events implements Listener {
+    private void unpacked(byte[] packet) {
+        sctp.receive(packet);
+    }
 
-        private final Listener listener;
-        private final CompletableFuture<String> opened =
-                new CompletableFuture<>();
-        private final AtomicLong backlog = new AtomicLong();
-        private final ExecutorService thread = Executors
-                .newSingleThreadExecutor(Thread.ofVirtual().factory());
+    private void received(int stream, int ppid, byte[] payload) {
+        sctp.backlog.addAndGet(payload.length);
+        messages.add(new Received(stream, ppid, payload));
+    }
 
-        Events(Listener listener) {
-            this.listener = listener;
-        }
+    private void transmit(byte[] bytes) {
+        agent.nominated().ifPresent(to -> transmit(bytes, to));
+    }
 
-        private void add(long size, Runnable event) {
-            if (thread.isShutdown()) {
-                return;   // nothing comes after onClosed()
-            }
-            backlog.addAndGet(size);
-            thread.execute(() -> {
-                try {
-                    event.run();
-                } finally {
-                    backlog.addAndGet(-size);
-                }
-            });
-        }
-
-        @Override
-        public void onOpen(String label) {
-            opened.complete(label);
-            add(0, () -> listener.onOpen(label));
-        }
-
-        @Override
-        public void onText(String text) {
-            add(text.length(), () -> listener.onText(text));
-        }
-
-        @Override
-        public void onBinary(byte[] bytes) {
-            add(bytes.length, () -> listener.onBinary(bytes));
-        }
-
-        @Override
-        public void onClosed(CloseReason reason) {
-            opened.completeExceptionally(reason instanceof CloseReason.Failed(
-                    var cause) ? cause : new IOException("closed"));
-            add(0, () -> listener.onClosed(reason));
-            thread.shutdown();
-        }
-
-        @Override
-        public long backlog() {
-            return backlog.get();
+    private void transmit(byte[] bytes, InetSocketAddress to) {
+        try {
+            socket.send(new DatagramPacket(bytes, bytes.length, to));
+        } catch (IOException e) {
+            // Lost, as datagrams are.
         }
     }
 
@@ -1790,7 +1629,6 @@ public final class DataChannelPeer implements AutoCloseable {
                         protected void initChannel(Channel child) {
                             child.pipeline().addLast(new HttpServerCodec(),
                                     new HttpObjectAggregator(8192),
-                                    new Page(),
                                     new WebSocketServerProtocolHandler(
                                             "/signal", null, false, LONGEST),
                                     new WebSocketFrameAggregator(LONGEST),
@@ -1815,12 +1653,7 @@ public final class DataChannelPeer implements AutoCloseable {
             return (InetSocketAddress) channel.localAddress();
         }
 
-        /** How many rooms have members. */
-        public int rooms() {
-            return rooms.count();
-        }
-
-        Rooms members() {
+        Rooms rooms() {
             return rooms;
         }
 
@@ -1829,87 +1662,68 @@ public final class DataChannelPeer implements AutoCloseable {
             group.shutdownGracefully(0, 5, TimeUnit.SECONDS)
                     .awaitUninterruptibly();
         }
+    }
 
-        /** Only pages of this server may open a socket to it. */
-        private static final class Page
-                extends SimpleChannelInboundHandler<FullHttpRequest> {
-            @Override
-            protected void channelRead0(ChannelHandlerContext context,
-                    FullHttpRequest request) {
-                var origin = request.headers().get(HttpHeaderNames.ORIGIN);
-                var host = request.headers().get(HttpHeaderNames.HOST);
-                boolean socket = request.uri().equals("/signal");
-                if (socket && (origin == null
-                        || origin.endsWith("://" + host))) {
-                    context.fireChannelRead(request.retain());
-                    return;
+    /** A connection: it asks for the page, or is a member once it joins. */
+    private static final class Connected
+            extends SimpleChannelInboundHandler<Object> {
+        private final Rooms rooms;
+        private Member self = _ -> {};
+        private boolean closing;
+
+        Connected(Rooms rooms) {
+            this.rooms = rooms;
+        }
+
+        @Override
+        public void handlerAdded(ChannelHandlerContext context) {
+            self = text -> context.executor().execute(() -> {
+                if (closing || !context.channel().isWritable()) {
+                    close(context, 1013);   // it does not read
+                } else {
+                    context.writeAndFlush(new TextWebSocketFrame(text));
                 }
-                var status = socket ? HttpResponseStatus.FORBIDDEN
-                        : request.uri().matches("/(\\?.*)?")
-                        ? HttpResponseStatus.OK : HttpResponseStatus.NOT_FOUND;
-                var body = status == HttpResponseStatus.OK ? PAGE : "";
+            });
+        }
+
+        @Override
+        protected void channelRead0(ChannelHandlerContext context,
+                Object message) {
+            if (message instanceof FullHttpRequest request) {
+                boolean isPage = request.uri().matches("/(\\?.*)?");
                 var response = new DefaultFullHttpResponse(
-                        HttpVersion.HTTP_1_1, status, Unpooled.copiedBuffer(
-                                body, StandardCharsets.UTF_8));
-                response.headers().set(HttpHeaderNames.CONTENT_TYPE,
-                        "text/html; charset=utf-8")
-                        .set(HttpHeaderNames.CONTENT_LENGTH,
-                                response.content().readableBytes());
+                        HttpVersion.HTTP_1_1, isPage ? HttpResponseStatus.OK
+                        : HttpResponseStatus.NOT_FOUND, Unpooled.copiedBuffer(
+                                isPage ? PAGE : "", StandardCharsets.UTF_8));
+                response.headers().set("Content-Type", "text/html");
+                HttpUtil.setContentLength(response,
+                        response.content().readableBytes());
                 context.writeAndFlush(response);
+            } else if (message instanceof TextWebSocketFrame text && !closing) {
+                rooms.receive(self, text.text());
             }
         }
 
-        /** One WebSocket: a member, when it has joined. */
-        private static final class Connected
-                extends SimpleChannelInboundHandler<WebSocketFrame> {
-            private final Rooms rooms;
-            private Member self = text -> {};
-            private boolean closing;
+        @Override
+        public void channelInactive(ChannelHandlerContext context) {
+            rooms.leave(self);
+        }
 
-            Connected(Rooms rooms) {
-                this.rooms = rooms;
-            }
+        @Override
+        public void exceptionCaught(ChannelHandlerContext context,
+                Throwable cause) {
+            close(context, cause instanceof TooLongFrameException ? 1009
+                    : 1011);
+        }
 
-            @Override
-            public void handlerAdded(ChannelHandlerContext context) {
-                self = text -> context.executor().execute(() -> {
-                    if (!closing && context.channel().isWritable()) {
-                        context.writeAndFlush(new TextWebSocketFrame(text));
-                    } else {   // it does not read
-                        close(context, 1013);
-                    }
-                });
-            }
-
-            @Override
-            protected void channelRead0(ChannelHandlerContext context,
-                    WebSocketFrame frame) {
-                if (!closing && frame instanceof TextWebSocketFrame text) {
-                    rooms.receive(self, text.text());
-                }
-            }
-
-            @Override
-            public void channelInactive(ChannelHandlerContext context) {
-                rooms.leave(self);
-            }
-
-            @Override
-            public void exceptionCaught(ChannelHandlerContext context,
-                    Throwable cause) {
-                close(context, cause instanceof TooLongFrameException
-                        ? 1009 : 1011);
-            }
-
-            /** Sends a Close frame, and waits a second for it to leave. */
-            private void close(ChannelHandlerContext context, int code) {
-                if (!closing) {
-                    closing = true;
-                    context.writeAndFlush(new CloseWebSocketFrame(code, ""))
-                            .addListener(_ -> context.close());
-                    context.executor().schedule(() -> context.close(), 1,
-                            TimeUnit.SECONDS);
-                }
+        /** Sends a Close frame, and waits a second for it to leave. */
+        private void close(ChannelHandlerContext context, int code) {
+            if (!closing) {
+                closing = true;
+                context.writeAndFlush(new CloseWebSocketFrame(code, ""))
+                        .addListener(ChannelFutureListener.CLOSE);
+                context.executor().schedule(() -> context.close(), 1,
+                        TimeUnit.SECONDS);
             }
         }
     }
@@ -1919,25 +1733,22 @@ public final class DataChannelPeer implements AutoCloseable {
             <h1>A channel to Java</h1><p id="state">not connected</p>
             <input id="say" placeholder="say something"><pre id="log"></pre>
             <script>
-            const of = new URLSearchParams(location.search);
-            const room = of.get('room') || 'lab';
-            const name = of.get('name') || 'browser';
+            const name = 'browser' + Math.floor(Math.random() * 1e9);
             const ws = new WebSocket(`ws://${location.host}/signal`);
             const pc = new RTCPeerConnection();
             const dc = pc.createDataChannel('chat');
             const at = id => document.getElementById(id);
-            const show = m => at('log').append(m + '\\n');
+            const show = text => at('log').append(text + '\\n');
             pc.oniceconnectionstatechange = () =>
                 at('state').append(', ICE ' + pc.iceConnectionState);
             dc.onopen = () => show('open');
             dc.onclose = () => show('closed');
             dc.onmessage = e => show('Java: ' + e.data);
             at('say').onchange = e => dc.send(e.target.value);
-            ws.onopen = () => ws.send(`join\\n${room}\\n${name}`);
+            ws.onopen = () => ws.send(`join\\nlab\\n${name}`);
             ws.onmessage = async e => {
               const [kind, from, ...rest] = e.data.split('\\n');
-              if (kind === 'joined' && pc.signalingState === 'stable'
-                  && !pc.localDescription && from.split(',').includes('java')) {
+              if (kind === 'joined' && !pc.localDescription) {
                 await pc.setLocalDescription();
                 ws.send(`offer\\njava\\n${pc.localDescription.sdp}`);
               } else if (kind === 'answer') {
@@ -1958,10 +1769,9 @@ public final class DataChannelPeer implements AutoCloseable {
             m=application 9 UDP/DTLS/SCTP webrtc-datachannel
             a=mid:0
             a=ice-ufrag:anna
-            a=ice-pwd:0123456789abcdefghijkl
-            a=fingerprint:sha-256 %s
             a=setup:actpass
-            """;
+            a=sctp-port:5000
+            a=fingerprint:sha-256\s""";
 
     public static void main(String[] args) throws Exception {
         var words = String.join(" ", args);
@@ -1981,7 +1791,7 @@ public final class DataChannelPeer implements AutoCloseable {
             }
         } catch (UnsupportedOperationException todo) {
             next(todo.getMessage() + "\n  " + todo.getStackTrace()[0]);
-        } catch (IOException | IllegalArgumentException e) {
+        } catch (IOException | RuntimeException e) {
             System.err.println(words + ": " + e.getMessage());
             System.exit(1);
         }
@@ -1991,141 +1801,66 @@ public final class DataChannelPeer implements AutoCloseable {
         IO.println("lab 415  WebRTC data channel");
         var rooms = new Rooms();
         var bert = new ArrayList<String>();
-        var eve = new ArrayList<String>();
         Member anna = _ -> {};
-        rooms.receive(anna, "join\nroom7\nanna");
-        rooms.receive(bert::add, "join\nroom7\nbert");
-        rooms.receive(eve::add, "join\nroom8\nbert");
+        rooms.receive(anna, "join\nroom\nanna");
+        rooms.receive(bert::add, "join\nroom\nbert");
         rooms.receive(anna, "offer\nbert\nv=0");
-        show(1, "an offer to bert; room 8 gets", bert.getLast().replace('\n',
-                ' ') + "; " + (eve.size() - 1) + " texts",
-                "offer anna v=0; 0 texts");
+        show(1, "anna's offer, as bert gets it",
+                bert.getLast().replace('\n', ' '), "offer anna v=0");
 
-        var identity = Identity.generate();
-        var local = Local.of(new InetSocketAddress("127.0.0.1", 5000),
-                identity.fingerprint);
-        var offer = Offer.parse(OFFER.formatted(
-                Sdp.shown(identity.fingerprint)));
-        show(2, "offered actpass, answered", Sdp.section(offer.answer(local))
-                .value("setup"), "passive");
+        var ours = Identity.generate().certificate();
+        var print = Sdp.fingerprint(ours);
+        var local = Local.of(new InetSocketAddress("127.0.0.1", 5), print);
+        var answer = Offer.parse(OFFER + Sdp.shown(print)).answer(local);
+        show(2, "setup:actpass is answered by", Sdp.section(answer).value(
+                "setup"), "passive");
 
         var agent = new IceLiteAgent(local, "anna", Options.defaults());
-        show(3, "a check with the right password", check(agent, local.ufrag(),
-                local.password()), "64 bytes");
-        show(3, "a check with another password", check(agent, local.ufrag(),
-                "another"), "no answer");
-
-        var trust = new FingerprintTrust(offer.fingerprint());
-        show(4, "the offered certificate", trusts(trust, identity), "trusted");
-        show(4, "another certificate", trusts(trust, Identity.generate()),
-                "refused");
-
-        var wire = new Wire();
-        wire.client.connect();
-        wire.run(0);
-        show(5, "INIT, INIT ACK, COOKIE ECHO and ACK", wire.types,
-                "[1, 2, 10, 11]");
-        wire.client.send(0, BINARY, new byte[MAX_MESSAGE]);
-        wire.run(0.1);
-        show(6, "256 KiB, one packet of ten lost", wire.seen,
-                "[262144 bytes]");
-
-        var other = new Wire();
-        other.server = new DataChannel(other::toClient, other,
-                other.seen::add, 0, () -> 0).sctp();
-        other.client.connect();
-        other.run(0);
-        other.client.send(1, DCEP, join(new byte[] {DCEP_OPEN, 0, 0, 0, 0, 0,
-            0, 0, 0, 4, 0, 0}, "chat".getBytes(StandardCharsets.UTF_8)));
-        other.client.send(1, TEXT, "hello".getBytes(StandardCharsets.UTF_8));
-        other.client.close();
-        other.run(0);
-        show(7, "opened, a text, closed", other.seen,
-                "[chat, hello, ByPeer[]]");
-        IO.println("\nall seven steps work");
-    }
-
-    private static String check(IceLiteAgent agent, String ufrag,
-            String password) {
-        return agent.receive(StunMessage.signed(StunMessage.BINDING_REQUEST,
-                new byte[12], password.getBytes(StandardCharsets.UTF_8),
-                StunMessage.attribute(StunMessage.USERNAME, (ufrag + ":anna")
-                        .getBytes(StandardCharsets.UTF_8))),
-                new InetSocketAddress("127.0.0.1", 5001))
-                .map(bytes -> bytes.length + " bytes").orElse("no answer");
-    }
-
-    private static String trusts(FingerprintTrust trust, Identity identity)
-            throws KeyStoreException {
-        try {
-            trust.check(new X509Certificate[] {(X509Certificate)
-                identity.keys.getCertificate("peer")});
-            return "trusted";
-        } catch (CertificateException e) {
-            return "refused";
-        }
-    }
-
-    /** Two associations in memory, and the network between them. */
-    private static final class Wire implements MessageReceiver, Listener {
-
-        private final List<Object> seen = new ArrayList<>();
-        private final List<Integer> types = new ArrayList<>();
-        private final Deque<Runnable> packets = new ArrayDeque<>();
-        private final Random random = new Random(415);
-        private long now;
-        private SctpAssociation server = new SctpAssociation(
-                this::toClient, this, () -> now);
-        private final SctpAssociation client = new SctpAssociation(
-                packet -> put(packet, () -> server.receive(packet)), this,
-                () -> now);
-
-        private void toClient(byte[] packet) {
-            put(packet, () -> client.receive(packet));
+        var name = StunMessage.attribute(StunMessage.USERNAME,
+                (local.ufrag() + ":anna").getBytes());
+        for (var password : List.of("a guess", local.password())) {
+            agent.receive(StunMessage.signed(StunMessage.BINDING_REQUEST,
+                    new byte[12], password.getBytes(), name), local.address());
+            boolean isOurs = password.equals(local.password());
+            show(3, "accepted: a check with " + (isOurs ? "our password"
+                    : password), agent.isChecked(local.address()), "" + isOurs);
         }
 
-        private void put(byte[] packet, Runnable arrival) {
-            types.add((int) packet[12]);
-            packets.add(arrival);
-        }
+        new FingerprintTrust(print).checkClientTrusted(
+                new X509Certificate[] {ours}, "EC");
+        show(4, "the offered certificate is", "trusted", "trusted");
 
-        /** Until nothing is sent any more, even after a long time. */
-        private void run(double loss) {
-            do {
-                while (!packets.isEmpty()) {
-                    var arrival = packets.poll();
-                    if (random.nextDouble() >= loss) {
-                        arrival.run();
+        var sent = new ArrayList<byte[]>();
+        var got = new ArrayList<String>();
+        var server = new SctpAssociation(sent::add, (_, _, text) ->
+                got.add(new String(text)), () -> 0);
+        server.receive(server.packet(0, SctpCore.chunk(INIT, 0,
+                Init.fresh().bytes())));
+        var ack = ByteBuffer.wrap(sent.getFirst());
+        server.receive(server.packet(ack.getInt(16), SctpCore.chunk(
+                COOKIE_ECHO, 0, Arrays.copyOfRange(ack.array(), 36,
+                        32 + ack.getShort(34)))));
+        show(5, "INIT, COOKIE ECHO are answered by", sent.stream().map(
+                packet -> packet[12]).toList(), "[2, 11]");
+        var first = server.received + 1;
+        for (int i = 2; i >= 0; i--) {
+            server.dataReceived(new Data(first + i, i == 0 ? 2 : i == 2 ? 1 : 0,
+                    0, TEXT, List.of("in ", "or", "der").get(i).getBytes()));
+        }
+        show(6, "of fragments 3, 2, 1", got, "[in order]");
+
+        var events = new ArrayList<String>();
+        var channel = new DataChannel((_, _, bytes) -> events.add(
+                "ACK " + bytes[0]), new Listener() {
+                    @Override
+                    public void onOpen(String label) {
+                        events.add("open " + label);
                     }
-                }
-                now += 100_000_000_000L;
-                client.tick();
-                server.tick();
-            } while (!packets.isEmpty());
-        }
-
-        @Override
-        public void message(int stream, int ppid, byte[] payload) {
-            seen.add(payload.length + " bytes");
-        }
-
-        @Override
-        public void closed(CloseReason reason) {}
-
-        @Override
-        public void onOpen(String label) {
-            seen.add(label);
-        }
-
-        @Override
-        public void onText(String text) {
-            seen.add(text);
-        }
-
-        @Override
-        public long backlog() {
-            return 0;
-        }
+                }, 0);
+        channel.message(1, DCEP, join(new byte[] {DCEP_OPEN, 0, 0, 0, 0, 0,
+            0, 0, 0, 4, 0, 0}, "chat".getBytes()));
+        show(7, "an OPEN", events, "[ACK 2, open chat]");
+        IO.println("\nall seven steps work");
     }
 
     private static void show(int step, String what, Object seen,
@@ -2158,8 +1893,8 @@ public final class DataChannelPeer implements AutoCloseable {
                 Integer.parseInt(at.substring(colon + 1))))) {
             IO.println("listening on " + host + ":"
                     + server.localAddress().getPort());
-            server.members().receive(new Echo(server.members(), host),
-                    "join\nlab\njava");
+            server.rooms().receive(new Echo(server.rooms(), host,
+                    Identity.generate()), "join\nlab\njava");
             if (System.console() != null) {
                 Thread.currentThread().join();   // until Ctrl-C
             }
@@ -2169,34 +1904,34 @@ public final class DataChannelPeer implements AutoCloseable {
     }
 
     /** Java in the room: it answers each offer, and echoes each text. */
-    private record Echo(Rooms rooms, String host) implements Member {
+    private record Echo(Rooms rooms, String host, Identity identity)
+            implements Member {
         @Override
         public void send(String text) {
             var parts = text.split("\n", 3);
             if (!parts[0].equals("offer")) {
                 return;
             }
+            var self = new CompletableFuture<DataChannelPeer>();
             try {
-                var self = new AtomicReference<DataChannelPeer>();
-                self.set(start(new InetSocketAddress(host, 0), new Listener() {
-                    @Override
-                    public void onText(String said) {
-                        try {
-                            self.get().send("you said: " + said);
-                        } catch (IOException e) {
-                            IO.println(e.getMessage());
-                        }
-                    }
+                self.complete(start(new InetSocketAddress(host, 0), parts[2],
+                        identity, new Listener() {
+                            @Override
+                            public void onText(String said) {
+                                try {
+                                    self.join().send("you said: " + said);
+                                } catch (IOException e) {
+                                    IO.println(e.getMessage());
+                                }
+                            }
 
-                    @Override
-                    public void onClosed(CloseReason reason) {
-                        IO.println(parts[1] + ": " + reason);
-                    }
-                }, Options.defaults()));
-                self.get().opened().thenAccept(label ->
-                        IO.println(parts[1] + ": channel " + label));
+                            @Override
+                            public void onClosed(CloseReason reason) {
+                                IO.println(parts[1] + ": " + reason);
+                            }
+                        }, Options.defaults()));
                 rooms.receive(this, "answer\n" + parts[1] + "\n"
-                        + self.get().answer(parts[2]));
+                        + self.join().answer());
             } catch (IOException e) {
                 IO.println(parts[1] + ": " + e.getMessage());
             }
