@@ -277,16 +277,19 @@ public final class DataChannelPeer implements AutoCloseable {
 
     // ---- given from here on ----
 
-    /** Called one after the other, on a virtual thread of the peer's own. */
+    /**
+     * Called one after the other, on a virtual thread of the peer's own. An
+     * exception ends the peer.
+     */
     public interface Listener {
         /** The other side has opened its channel; called once, first. */
-        default void onOpen(String label) {}
+        default void onOpen(String label) throws IOException {}
 
         /** A text message, which may be empty. */
-        default void onText(String text) {}
+        default void onText(String text) throws IOException {}
 
         /** A binary message, which may be empty; the array is yours. */
-        default void onBinary(byte[] bytes) {}
+        default void onBinary(byte[] bytes) throws IOException {}
 
         /** Called once, last, also if the channel has never been open. */
         default void onClosed(CloseReason reason) {}
@@ -1168,10 +1171,10 @@ public final class DataChannelPeer implements AutoCloseable {
             throws IOException, GeneralSecurityException {
         this.options = options;
         var engine = identity.engine(new FingerprintTrust(offer.fingerprint()));
+        var fingerprint = Sdp.fingerprint(identity.certificate());
         socket = new DatagramSocket(bind);
         socket.setSoTimeout(TICK_MILLIS);
-        var local = Local.of(localAddress(),
-                Sdp.fingerprint(identity.certificate()));
+        var local = Local.of(localAddress(), fingerprint);
         answer = offer.answer(local);
         agent = new IceLiteAgent(local, offer.ufrag(), options);
         dtls = new DtlsPump(engine, this::transmit, this::unpacked,
@@ -1295,7 +1298,7 @@ public final class DataChannelPeer implements AutoCloseable {
         }
     }
 
-    /** The listener's thread. If the listener throws, the peer ends. */
+    /** The listener's thread. */
     private void tell(Listener listener) {
         try {
             for (var next = messages.take(); next != END;
@@ -1304,7 +1307,7 @@ public final class DataChannelPeer implements AutoCloseable {
                     channel.message(next.stream(), next.ppid(),
                             next.payload());
                 } catch (IOException e) {
-                    // It has ended, and END follows.
+                    end(new CloseReason.Failed(e));   // and END follows
                 }
                 sctp.backlog.addAndGet(-next.payload().length);
             }
@@ -1562,18 +1565,15 @@ public final class DataChannelPeer implements AutoCloseable {
     public static void main(String[] args) throws Exception {
         var words = String.join(" ", args);
         try {
-            if (args.length == 0) {
+            if (words.isEmpty()) {
                 demo();
-            } else if (words.matches("serve (\\S+:)?\\d{1,5}")) {
-                serve(words.substring("serve ".length()));
+            } else if (words.matches("serve \\d{1,5}")) {
+                serve(Integer.parseInt(args[1]));
             } else {
-                boolean help = words.matches("-h|(--)?help");
-                (help ? System.out : System.err).println((help ? ""
-                        : "not understood: " + words + "\n") + """
-                        lab-415                     the demo, step by step
-                        lab-415 serve [HOST:]PORT   a page for any browser
-                        lab-415 help                this text""");
-                System.exit(help ? 0 : 2);
+                IO.println("""
+                        lab-415              the demo, step by step
+                        lab-415 serve PORT   a page for any browser""");
+                System.exit(words.matches("-h|(--)?help") ? 0 : 2);
             }
         } catch (UnsupportedOperationException todo) {
             next(todo.getMessage() + "\n  " + todo.getStackTrace()[0]);
@@ -1602,15 +1602,12 @@ public final class DataChannelPeer implements AutoCloseable {
                 "setup"), "passive");
 
         var agent = new IceLiteAgent(local, "anna", Options.defaults());
-        var name = StunMessage.attribute(StunMessage.USERNAME,
-                (local.ufrag() + ":anna").getBytes());
-        for (var password : List.of("a guess", local.password())) {
-            agent.receive(StunMessage.signed(StunMessage.BINDING_REQUEST,
-                    new byte[12], password.getBytes(), name), local.address());
-            boolean isOurs = password.equals(local.password());
-            show(3, "accepted: a check with " + (isOurs ? "our password"
-                    : password), agent.isChecked(local.address()), "" + isOurs);
-        }
+        agent.receive(StunMessage.signed(StunMessage.BINDING_REQUEST,
+                new byte[12], local.password().getBytes(),
+                StunMessage.attribute(StunMessage.USERNAME, (local.ufrag()
+                        + ":anna").getBytes())), local.address());
+        show(3, "a check with our password is", agent.isChecked(
+                local.address()) ? "accepted" : "refused", "accepted");
 
         new FingerprintTrust(print).checkClientTrusted(
                 new X509Certificate[] {ours}, "EC");
@@ -1628,24 +1625,17 @@ public final class DataChannelPeer implements AutoCloseable {
                         32 + ack.getShort(34)))));
         show(5, "INIT, COOKIE ECHO are answered by", sent.stream().map(
                 packet -> packet[12]).toList(), "[2, 11]");
-        var first = server.received + 1;
-        for (int i = 2; i >= 0; i--) {
-            server.dataReceived(new Data(first + i, i == 0 ? 2 : i == 2 ? 1 : 0,
-                    0, TEXT, List.of("in ", "or", "der").get(i).getBytes()));
-        }
-        show(6, "of fragments 3, 2, 1", got, "[in order]");
 
-        var events = new ArrayList<String>();
-        var channel = new DataChannel((_, _, bytes) -> events.add(
-                "ACK " + bytes[0]), new Listener() {
-                    @Override
-                    public void onOpen(String label) {
-                        events.add("open " + label);
-                    }
-                }, 0);
+        var first = server.received + 1;
+        server.dataReceived(new Data(first + 1, 1, 0, TEXT, "der".getBytes()));
+        server.dataReceived(new Data(first, 2, 0, TEXT, "in or".getBytes()));
+        show(6, "of fragments 2 and 1", got, "[in order]");
+
+        var channel = new DataChannel((_, _, bytes) -> got.add(
+                "ACK " + bytes[0]), new Listener() {}, 0);
         channel.message(1, DCEP, join(new byte[] {DCEP_OPEN, 0, 0, 0, 0, 0,
             0, 0, 0, 4, 0, 0}, "chat".getBytes()));
-        show(7, "an OPEN", events, "[ACK 2, open chat]");
+        show(7, "an OPEN is answered by", got.getLast(), "ACK 2");
         IO.println("\nall seven steps work");
     }
 
@@ -1672,14 +1662,12 @@ public final class DataChannelPeer implements AutoCloseable {
         System.exit(0);
     }
 
-    private static void serve(String at) throws Exception {
-        int colon = at.lastIndexOf(':');
-        var host = colon < 0 ? "127.0.0.1" : at.substring(0, colon);
-        try (var server = SignalingServer.start(new InetSocketAddress(host,
-                Integer.parseInt(at.substring(colon + 1))))) {
-            IO.println("listening on " + host + ":"
+    private static void serve(int port) throws Exception {
+        try (var server = SignalingServer.start(
+                new InetSocketAddress("127.0.0.1", port))) {
+            IO.println("listening on 127.0.0.1:"
                     + server.localAddress().getPort());
-            server.rooms().receive(new Echo(server.rooms(), host,
+            server.rooms().receive(new Echo(server.rooms(),
                     Identity.generate()), "join\nlab\njava");
             if (System.console() != null) {
                 Thread.currentThread().join();   // until Ctrl-C
@@ -1690,8 +1678,7 @@ public final class DataChannelPeer implements AutoCloseable {
     }
 
     /** Java in the room: it answers each offer, and echoes each text. */
-    private record Echo(Rooms rooms, String host, Identity identity)
-            implements Member {
+    private record Echo(Rooms rooms, Identity identity) implements Member {
         @Override
         public void send(String text) {
             var parts = text.split("\n", 3);
@@ -1700,20 +1687,11 @@ public final class DataChannelPeer implements AutoCloseable {
             }
             var self = new CompletableFuture<DataChannelPeer>();
             try {
-                self.complete(start(new InetSocketAddress(host, 0), parts[2],
-                        identity, new Listener() {
+                self.complete(start(new InetSocketAddress("127.0.0.1", 0),
+                        parts[2], identity, new Listener() {
                             @Override
-                            public void onText(String said) {
-                                try {
-                                    self.join().send("you said: " + said);
-                                } catch (IOException e) {
-                                    IO.println(e.getMessage());
-                                }
-                            }
-
-                            @Override
-                            public void onClosed(CloseReason reason) {
-                                IO.println(parts[1] + ": " + reason);
+                            public void onText(String said) throws IOException {
+                                self.join().send("you said: " + said);
                             }
                         }, Options.defaults()));
                 rooms.receive(this, "answer\n" + parts[1] + "\n"

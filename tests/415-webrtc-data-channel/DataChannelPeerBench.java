@@ -120,29 +120,27 @@ final class DataChannelPeerBench {
     }
 
     private static End toOurs() throws Exception {
-        var self = new AtomicReference<DataChannelPeer>();
+        var self = new CompletableFuture<DataChannelPeer>();
         var answers = new Answers();
-        self.set(DataChannelPeer.start(new InetSocketAddress("127.0.0.1", 0), new DataChannelPeer.Listener() {
-            @Override
-            public void onBinary(byte[] bytes) {
-                answers.to(bytes).ifPresent(answer -> {
-                    try {
-                        self.get().send(answer);
-                    } catch (IOException e) {
-                        throw new UncheckedIOException(e);
-                    }
-                });
-            }
-
-            @Override
-            public void onClosed(DataChannelPeer.CloseReason reason) {
-                if (reason instanceof DataChannelPeer.CloseReason.Failed) {
-                    Arguments.giveUp("the channel of this lab was closed: " + reason);
-                }
-            }
-        }, DataChannelPeer.Options.defaults()));
         var offerer = new End(true);
-        offerer.set(false, RTCSdpType.ANSWER, self.get().answer(offerer.create()));
+        self.complete(DataChannelPeer.start(new InetSocketAddress("127.0.0.1", 0), offerer.create(),
+                new DataChannelPeer.Listener() {
+                    @Override
+                    public void onBinary(byte[] bytes) throws IOException {
+                        var answer = answers.to(bytes);
+                        if (answer.isPresent()) {
+                            self.join().send(answer.get());
+                        }
+                    }
+
+                    @Override
+                    public void onClosed(DataChannelPeer.CloseReason reason) {
+                        if (reason instanceof DataChannelPeer.CloseReason.Failed) {
+                            Arguments.giveUp("the channel of this lab was closed: " + reason);
+                        }
+                    }
+                }, DataChannelPeer.Options.defaults()));
+        offerer.set(false, RTCSdpType.ANSWER, self.join().answer());
         offerer.opened.get(20, TimeUnit.SECONDS);
         return offerer;
     }

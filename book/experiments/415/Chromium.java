@@ -27,6 +27,7 @@ class Chromium {
 
     private final Page page;
     private final BlockingQueue<String> events = new LinkedBlockingQueue<>();
+    private final List<DataChannelPeer> peers = new ArrayList<>();
     private DataChannelPeer peer;
 
     private Chromium(Page page) {
@@ -59,7 +60,7 @@ class Chromium {
 
     private void scenes() throws Exception {
         connect(DataChannelPeer.Options.defaults(), offer -> offer, answer -> answer);
-        show("open", peer.opened().get(20, TimeUnit.SECONDS) + ", " + page.evaluate("opened"));
+        show("open", event() + " / " + page.evaluate("opened"));
         page.evaluate("dc.send('grüß dich')");
         peer.send("grüß Gott");
         show("text", event() + " / " + page.evaluate("next()"));
@@ -83,11 +84,13 @@ class Chromium {
         show("dc.close()", event() + " / " + page.evaluate("next()"));
 
         connect(DataChannelPeer.Options.defaults(), offer -> offer, answer -> answer);
+        event();
         page.evaluate("opened");
         peer.close();
         show("close() in Java", event() + " / " + page.evaluate("next()"));
 
         connect(DataChannelPeer.Options.defaults(), offer -> offer, answer -> answer);
+        event();
         page.evaluate("opened");
         page.evaluate("pc.close()");
         show("pc.close()", event());
@@ -100,13 +103,13 @@ class Chromium {
 
         connect(DataChannelPeer.Options.defaults().withConsentTimeout(Duration.ofSeconds(6)), offer -> offer,
                 answer -> answer);
+        event();
         page.evaluate("opened");
         page.close();
         show("the tab is closed", event());
-        while (Thread.getAllStackTraces().keySet().stream().anyMatch(each -> each.getName().equals("lab415-peer"))) {
-            Thread.sleep(10);
-        }
-        IO.println("no thread of the peers is left");
+        peers.forEach(DataChannelPeer::close);   // joins their threads
+        IO.println("threads of the peers that are left: " + Thread.getAllStackTraces().keySet().stream()
+                .filter(each -> each.getName().equals("lab415-peer")).count());
     }
 
     private static String otherFingerprint(String offer) {
@@ -117,7 +120,12 @@ class Chromium {
     /** Java answers an offer of the page, and each of the two texts may be changed on its way. */
     private void connect(DataChannelPeer.Options options, UnaryOperator<String> toJava, UnaryOperator<String> toPage)
             throws Exception {
-        peer = DataChannelPeer.start(ANY, new DataChannelPeer.Listener() {
+        peer = DataChannelPeer.start(ANY, toJava.apply(page.evaluate(OFFER)), new DataChannelPeer.Listener() {
+            @Override
+            public void onOpen(String label) {
+                events.add("open " + label);
+            }
+
             @Override
             public void onText(String text) {
                 events.add("text " + text);
@@ -138,7 +146,8 @@ class Chromium {
                         ? "failed: " + cause.getMessage() : reason.getClass().getSimpleName());
             }
         }, options);
-        var answer = toPage.apply(peer.answer(toJava.apply(page.evaluate(OFFER))));
+        peers.add(peer);
+        var answer = toPage.apply(peer.answer());
         page.evaluate("pc.setRemoteDescription({type: 'answer', sdp: `" + answer + "`})");
     }
 

@@ -33,25 +33,31 @@ class WebRtcJava {
 
     public static void main(String[] args) throws Exception {
         var atJava = new LinkedBlockingQueue<String>();
-        var peer = DataChannelPeer.start(new InetSocketAddress("127.0.0.1", 0), new DataChannelPeer.Listener() {
-            @Override
-            public void onText(String text) {
-                atJava.add("text " + text);
-            }
-
-            @Override
-            public void onBinary(byte[] bytes) {
-                atJava.add(bytes.length + " bytes, hash " + Arrays.hashCode(bytes));
-            }
-
-            @Override
-            public void onClosed(DataChannelPeer.CloseReason reason) {
-                atJava.add(reason.toString());
-            }
-        }, DataChannelPeer.Options.defaults());
         var offerer = new Offerer();
-        offerer.answered(peer.answer(offerer.offer()));
-        show("open", peer.opened().get(20, TimeUnit.SECONDS));
+        var peer = DataChannelPeer.start(new InetSocketAddress("127.0.0.1", 0), offerer.offer(),
+                new DataChannelPeer.Listener() {
+                    @Override
+                    public void onOpen(String label) {
+                        atJava.add("open " + label);
+                    }
+
+                    @Override
+                    public void onText(String text) {
+                        atJava.add("text " + text);
+                    }
+
+                    @Override
+                    public void onBinary(byte[] bytes) {
+                        atJava.add(bytes.length + " bytes, hash " + Arrays.hashCode(bytes));
+                    }
+
+                    @Override
+                    public void onClosed(DataChannelPeer.CloseReason reason) {
+                        atJava.add(reason.toString());
+                    }
+                }, DataChannelPeer.Options.defaults());
+        offerer.answered(peer.answer());
+        show("open", next(atJava));
         offerer.opened.get(20, TimeUnit.SECONDS);
 
         var large = new byte[LARGE];
