@@ -123,7 +123,7 @@ class Chromium {
         peer = DataChannelPeer.start(ANY, toJava.apply(page.evaluate(OFFER)), new DataChannelPeer.Listener() {
             @Override
             public void onOpen(String label) {
-                events.add("open " + label);
+                events.add(label);
             }
 
             @Override

@@ -38,7 +38,7 @@ class WebRtcJava {
                 new DataChannelPeer.Listener() {
                     @Override
                     public void onOpen(String label) {
-                        atJava.add("open " + label);
+                        atJava.add(label);
                     }
 
                     @Override
