@@ -1570,10 +1570,13 @@ public final class DataChannelPeer implements AutoCloseable {
             } else if (words.matches("serve \\d{1,5}")) {
                 serve(Integer.parseInt(args[1]));
             } else {
-                IO.println("""
+                boolean help = words.matches("-h|(--)?help");
+                (help ? System.out : System.err).println((help ? ""
+                        : "not understood: " + words + "\n") + """
                         lab-415              the demo, step by step
-                        lab-415 serve PORT   a page for any browser""");
-                System.exit(words.matches("-h|(--)?help") ? 0 : 2);
+                        lab-415 serve PORT   a page for any browser
+                        lab-415 help         this text""");
+                System.exit(help ? 0 : 2);
             }
         } catch (UnsupportedOperationException todo) {
             next(todo.getMessage() + "\n  " + todo.getStackTrace()[0]);

@@ -202,6 +202,7 @@ class DataChannelPeerTest {
             Check.equal(1009, Await.value(anna.closed, "the Close frame after"
                     + " a text of 70,000 characters", "given"),
                     "the status of that Close frame", "given");
+            anna.socket.abort();
         }
     }
 
@@ -858,12 +859,22 @@ class DataChannelPeerTest {
                 client.receive(new byte[0]);
             }
 
+            /** The JDK wraps what step 4 throws as long as it is to do. */
+            private void atServer(byte[] datagram) throws Exception {
+                try {
+                    server.receive(datagram);
+                } catch (javax.net.ssl.SSLException e) {
+                    throw e.getCause() instanceof
+                            UnsupportedOperationException todo ? todo : e;
+                }
+            }
+
             void run() throws Exception {
                 for (int i = 0; i < 1000 && (!toServer.isEmpty()
                         || !toClient.isEmpty() || !server.up
                         || !client.up); i++) {
                     if (!toServer.isEmpty()) {
-                        server.receive(toServer.poll());
+                        atServer(toServer.poll());
                     } else if (toClient.isEmpty()) {
                         clock.advance(Duration.ofSeconds(2));
                         server.tick();
