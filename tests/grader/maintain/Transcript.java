@@ -91,8 +91,8 @@ public final class Transcript {
     }
 
     /**
-     * With what verify runs a transcript of other people's programs again: their names, and perhaps «root». Empty: it
-     * does not.
+     * With what verify runs a transcript of other people's programs again: their names, paths of files that they
+     * need, and perhaps «root». Empty: it does not.
      */
     public List<String> runAgainWith() {
         return head.stream().map(AGAIN::matcher).filter(Matcher::matches)

@@ -77,7 +77,7 @@ class BookTest {
             case "root" -> System.getProperty("user.name").equals("root");
             case "unshare" -> Commands.onPath(need).isPresent()   // root in a container often may not
                     && Commands.run(Selection.root(), Map.of(), need, "--net", "--mount", "true").status() == 0;
-            default -> Commands.onPath(need).isPresent();
+            default -> need.startsWith("/") ? Files.exists(Path.of(need)) : Commands.onPath(need).isPresent();
         };
     }
 }
