@@ -938,9 +938,10 @@ public final class HttpTransport {
                 Dns.SYSTEM);
         Supplier<Builder> client = () -> new Builder().dns(dns)
                 .tls(tls.sslSocketFactory(), tls.trustManager());
-        try (var server = server(tls, true); var old = server(tls, false);
+        try (var server = server(tls);
              var proxy = new ServerSocket(0, 1, here)) {
-            var api = "https://api.lab.test:" + server.getPort();
+            var host = "api.lab.test:" + server.getPort();
+            var api = "https://" + host;
             IO.println("lab 405  HTTP transport\n");
 
             show(1, "api.lab.test is", dns.lookup("api.lab.test"));
@@ -954,10 +955,9 @@ public final class HttpTransport {
                     .getOrDefault("Authorization", List.of("none"))),
                     REDACTOR, 80), api + "/moved");
 
-            show(4, "a server with HTTP/2",
-                    call(client.get().http2Only(false), api));
-            show(4, "a server without", call(client.get().http2Only(false),
-                    "https://old.lab.test:" + old.getPort()));
+            show(4, "with TLS", call(client.get().http2Only(false), api));
+            show(4, "without", call(client.get().http2Only(false),
+                    "http://" + host));
 
             show(5, "a URL in the log", REDACTOR.url(
                     HttpUrl.get("https://api.lab.test/?token=invented&p=2")));
@@ -979,20 +979,18 @@ public final class HttpTransport {
         IO.println("\nall seven steps work");
     }
 
-    private static MockWebServer server(HandshakeCertificates tls,
-            boolean http2) throws IOException {
+    private static MockWebServer server(HandshakeCertificates tls)
+            throws IOException {
         var server = new MockWebServer();
         server.useHttps(tls.sslSocketFactory());
-        server.setProtocolNegotiationEnabled(http2);
         server.setDispatcher(new mockwebserver3.Dispatcher() {
             @Override
             public MockResponse dispatch(RecordedRequest request) {
-                var answer = new MockResponse.Builder().body("hello");
-                return request.getTarget().equals("/moved")
-                        ? answer.code(302).setHeader("Location",
-                                "https://cdn.lab.test:" + server.getPort()
-                                        + "/hello").build()
-                        : answer.build();
+                return request.getTarget().equals("/")
+                        ? new MockResponse.Builder().body("hello").build()
+                        : new MockResponse.Builder().code(302).setHeader(
+                                "Location", "https://cdn.lab.test:"
+                                        + server.getPort()).build();
             }
         });
         server.start(InetAddress.getLoopbackAddress(), 0);

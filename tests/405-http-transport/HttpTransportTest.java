@@ -1351,7 +1351,7 @@ class HttpTransportTest {
             var silent = SocksProxy.playing((self, client) ->
                     client.getInputStream().transferTo(OutputStream.nullOutputStream()));
             var late = SocksProxy.playing((self, client) -> {
-                pause(120);
+                pause(90);
                 self.chooseMethod(client, 0);
                 client.getInputStream().transferTo(OutputStream.nullOutputStream());
             });
@@ -1367,18 +1367,18 @@ class HttpTransportTest {
             var quiet = gaveUp(silent, "a proxy that sends nothing");
             var drip = gaveUp(dripping, "a reply that takes 5 s, a byte every 20 ms");
             long millis = 0;
-            for (int tries = 1; tries <= 3; tries++) {   // the machine may be slow; a new limit takes 270 ms
+            for (int tries = 1; tries <= 3; tries++) {   // the machine may be slow; a new limit takes 190 ms
                 millis = value(gaveUp(late, "a proxy that is silent after its first answer"),
-                        "that a handshake with a limit of 150 ms ends", "read from until(deadline)");
-                if (millis < 240) {
+                        "that a handshake with a limit of 100 ms ends", "read from until(deadline)");
+                if (millis < 180) {
                     break;
                 }
             }
-            value(quiet, "that a handshake with a limit of 150 ms ends", "read from until(deadline)");
-            value(drip, "that a handshake with a limit of 150 ms ends",
+            value(quiet, "that a handshake with a limit of 100 ms ends", "read from until(deadline)");
+            value(drip, "that a handshake with a limit of 100 ms ends",
                     "a read timeout starts again with each byte: read from until(deadline)");
-            Check.that(millis < 240, "a handshake with a limit of 150 ms to end 150 ms after connect(), got three times"
-                    + " more than 240 ms, at last " + millis + " ms", "use one until(deadline) for all answers");
+            Check.that(millis < 180, "a handshake with a limit of 100 ms to end 100 ms after connect(), got three times"
+                    + " more than 180 ms, at last " + millis + " ms", "use one until(deadline) for all answers");
         }
 
         @Test
@@ -1467,15 +1467,15 @@ class HttpTransportTest {
             return socket;
         }
 
-        /** The milliseconds until a handshake with a limit of 150 ms times out. */
+        /** The milliseconds until a handshake with a limit of 100 ms times out. */
         private CompletableFuture<Long> gaveUp(SocksProxy proxy, String what) {
-            var factory = new HttpTransport.Socks5SocketFactory(proxy.address(), NONE, true, Duration.ofMillis(150));
+            var factory = new HttpTransport.Socks5SocketFactory(proxy.address(), NONE, true, Duration.ofMillis(100));
             return background(() -> {
                 long start = System.nanoTime();
                 Check.fails(SocketTimeoutException.class, () -> connect(factory,
                         InetSocketAddress.createUnresolved("api.lab.test", 80)), what, "read from until(deadline)");
                 long millis = (System.nanoTime() - start) / 1_000_000;
-                Check.that(millis >= 149, "a handshake with a limit of 150 ms to last that long, got " + millis + " ms",
+                Check.that(millis >= 99, "a handshake with a limit of 100 ms to last that long, got " + millis + " ms",
                         "read from until(deadline)");
                 return millis;
             });
