@@ -959,6 +959,8 @@ public final class HttpTransport {
             show(4, "without", call(client.get().http2Only(false),
                     "http://" + host));
 
+            show(5, "a form in the log",
+                    REDACTOR.pairs("customer=anna&token=invented"));
             show(5, "a URL in the log", REDACTOR.url(
                     HttpUrl.get("https://api.lab.test/?token=invented&p=2")));
 
