@@ -1364,7 +1364,12 @@ public final class DataChannelPeer implements AutoCloseable {
     private static final long MOST_BUFFERED = 1 << 20;
     private static final Received END = new Received(0, 0, new byte[0]);
 
-    private record Received(int stream, int ppid, byte[] payload) {}
+    private record Received(int stream, int ppid, byte[] payload) {
+        /** In memory, about: an empty message counts as well. */
+        int size() {
+            return 64 + payload.length;
+        }
+    }
 
     private final Options options;
     private final DatagramSocket socket;
@@ -1523,7 +1528,7 @@ public final class DataChannelPeer implements AutoCloseable {
                 } catch (IOException e) {
                     end(new CloseReason.Failed(e));   // and END follows
                 }
-                sctp.backlog.addAndGet(-next.payload().length);
+                sctp.backlog.addAndGet(-next.size());
             }
             listener.onClosed(ended.orElseThrow());
         } catch (InterruptedException e) {
@@ -1597,8 +1602,9 @@ public final class DataChannelPeer implements AutoCloseable {
     }
 
     private void received(int stream, int ppid, byte[] payload) {
-        sctp.backlog.addAndGet(payload.length);
-        messages.add(new Received(stream, ppid, payload));
+        var message = new Received(stream, ppid, payload);
+        sctp.backlog.addAndGet(message.size());
+        messages.add(message);
     }
 
     private void transmit(byte[] bytes) {
