@@ -53,12 +53,13 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
     /**
      * One lab of one submission.
      *
+     * @param file    where it lay, below the student's folder; or empty
      * @param digest  of the file and of the tests: the same digest needs no second check
      * @param message why it was not graded, or why the run ended before its time; or empty
      * @param source  the submitted file, for the lines that a message points to; or empty
      */
-    public record LabResult(String lab, State state, String digest, String message, String source, long millis,
-                            List<StepResult> steps) {}
+    public record LabResult(String lab, State state, String file, String digest, String message, String source,
+                            long millis, List<StepResult> steps) {}
 
     public record StepResult(int number, List<CheckResult> checks) {}
 
