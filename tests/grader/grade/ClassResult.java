@@ -6,6 +6,8 @@ import module java.base;
  * What grading a class found: the one result that {@code class.json} keeps, that {@code merge} joins, and that every
  * report is written from. All texts are printable: control characters are shown, not sent.
  *
+ * <p>A student's labs are those of the class, in the same order.
+ *
  * @param tests    digest of all that the verdicts rest on: results of other tests are not merged
  * @param labs     the labs that were asked for, in order
  * @param students in the order of their names
@@ -16,6 +18,37 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
         public double points() {
             return steps.stream().mapToDouble(Step::points).sum();
         }
+
+        /** Empty where the lab is ungraded: nobody knows what it is worth. */
+        public Optional<Mark> mark(LabResult result) {
+            if (result.state() == State.UNGRADED) {
+                return Optional.empty();
+            }
+            var mark = Mark.NONE;
+            for (int i = 0; i < steps.size(); i++) {
+                mark = mark.plus(steps.get(i).mark(result.steps().get(i)));
+            }
+            return Optional.of(mark);
+        }
+    }
+
+    /** Points earned, of those that could be. */
+    public record Mark(double points, double of) {
+        public static final Mark NONE = new Mark(0, 0);
+
+        public Mark plus(Mark other) {
+            return new Mark(points + other.points, of + other.of);
+        }
+    }
+
+    /** All labs of a student; empty where one of them is ungraded. */
+    public Optional<Mark> mark(Student student) {
+        var mark = Optional.of(Mark.NONE);
+        for (int i = 0; i < labs.size(); i++) {
+            var next = labs.get(i).mark(student.labs().get(i));
+            mark = mark.flatMap(sum -> next.map(sum::plus));
+        }
+        return mark;
     }
 
     /**
@@ -24,7 +57,16 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
      * @param points what all its checks together are worth: as many as it has checks, where no weight is given
      * @param checks their titles, in order, with those of private tests at the end
      */
-    public record Step(int number, String title, boolean further, double points, List<Check> checks) {}
+    public record Step(int number, String title, boolean further, double points, List<Check> checks) {
+        /**
+         * The checks share the step's points equally. A check that this machine could not make is left out of the
+         * sharing, and a step of which it could make none is left out of the mark.
+         */
+        public Mark mark(StepResult result) {
+            long made = result.checks().stream().filter(check -> check.outcome() != Outcome.SKIPPED).count();
+            return made == 0 ? Mark.NONE : new Mark(points * result.passed() / made, points);
+        }
+    }
 
     /** @param isPrivate of a teacher's own tests: no report for students shows more of it than its title */
     public record Check(String id, String title, boolean isPrivate) {}
@@ -51,7 +93,8 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
     }
 
     /**
-     * One lab of one submission.
+     * One lab of one submission. Its steps and checks are those of the {@link Lab}, in the same order; where the file was
+     * not checked they all are {@code NOT_RUN}.
      *
      * @param file    where it lay, below the student's folder; or empty
      * @param digest  of the file and of the tests: the same digest needs no second check
@@ -61,10 +104,23 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
     public record LabResult(String lab, State state, String file, String digest, String message, String source,
                             long millis, List<StepResult> steps) {}
 
-    public record StepResult(int number, List<CheckResult> checks) {}
+    public record StepResult(int number, List<CheckResult> checks) {
+        public long passed() {
+            return checks.stream().filter(check -> check.outcome() == Outcome.PASS).count();
+        }
+    }
 
     /** How one check of a submission ended. */
-    public enum Outcome { PASS, FAIL, TODO, SKIPPED, NOT_RUN }
+    public enum Outcome {
+        PASS,
+        FAIL,
+        /** The step's TODO line is still in the file, and not all checks of the step pass. */
+        TODO,
+        /** The machine lacks what the check needs. */
+        SKIPPED,
+        /** The time of the lab was over before, or there was nothing to run. */
+        NOT_RUN
+    }
 
     /**
      * @param line   in the submitted file, counted from 1; 0 where none is known
