@@ -2,6 +2,7 @@ package grader.report;
 
 import module java.base;
 
+import grader.grade.ClassResult.Mark;
 import grader.report.Marks.StudentMark;
 
 /**
@@ -36,9 +37,9 @@ final class ClassCsv {
     private static List<String> row(StudentMark student) {
         var core = student.coreMark();
         var row = new ArrayList<>(List.of(student.student().name(), student.student().path(),
-                Mark.number(student.mark().points()), Mark.number(student.mark().of()),
-                student.mark().share().isEmpty() ? "" : Mark.number(100 * student.mark().share().getAsDouble()),
-                Mark.number(core.points()), Mark.number(core.of()),
+                onlyIf(student.isComplete(), student.mark().points()), Mark.number(student.mark().of()),
+                onlyIf(student.isComplete() && student.mark().of() > 0, 100 * student.mark().share().orElse(0)),
+                onlyIf(student.isComplete(), core.points()), Mark.number(core.of()),
                 student.labs().stream().filter(lab -> lab.steps().stream()
                                 .anyMatch(step -> !step.standing().isGraded()))
                         .map(lab -> lab.lab().number()).collect(Collectors.joining(" "))));
@@ -50,8 +51,12 @@ final class ClassCsv {
         return row;
     }
 
-    /** An empty cell is no zero. */
     private static String points(Mark mark) {
-        return mark.of() == 0 ? "" : Mark.number(mark.points());
+        return onlyIf(mark.of() > 0, mark.points());
+    }
+
+    /** An empty cell is no zero: what is not known is not summed up. */
+    private static String onlyIf(boolean known, double value) {
+        return known ? Mark.number(value) : "";
     }
 }

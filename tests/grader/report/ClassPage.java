@@ -3,6 +3,7 @@ package grader.report;
 import module java.base;
 
 import grader.grade.ClassResult;
+import grader.grade.ClassResult.Mark;
 import grader.report.Marks.Hardness;
 import grader.report.Marks.StudentMark;
 import grader.show.StepTree;
@@ -77,7 +78,8 @@ final class ClassPage {
         return "Class report: " + switch (numbers.size()) {
             case 0 -> "no lab";
             case 1 -> "lab " + numbers.getFirst();
-            default -> "labs " + String.join(", ", numbers.subList(0, numbers.size() - 1)) + " and " + numbers.getLast();
+            default -> "labs " + String.join(", ", numbers.subList(0, numbers.size() - 1)) + " and "
+                    + numbers.getLast();
         };
     }
 
@@ -98,8 +100,7 @@ final class ClassPage {
         for (int i = 0; i < marks.students().size(); i++) {
             var student = marks.students().get(i);
             var own = new ArrayList<>(student.student().notes());
-            student.labs().stream().filter(lab -> lab.state() == ClassResult.State.UNGRADED).forEach(lab ->
-                    own.add("lab " + lab.lab().number() + " was not graded: " + lab.result().message()));
+            student.ungraded().ifPresent(own::add);
             for (var note : own) {
                 notes.append("<li><a href=\"#s%d\">%s</a>: %s</li>\n".formatted(i + 1,
                         Escaped.xml(student.student().name()), Escaped.xml(Escaped.line(note))));
@@ -117,8 +118,7 @@ final class ClassPage {
     }
 
     private String hardest() {
-        var steps = marks.hardest().stream()
-                .filter(step -> step.mark().of() > 0 && step.mark().points() < step.mark().of()).toList();
+        var steps = marks.hardest().stream().filter(Hardness::costsPoints).toList();
         if (steps.isEmpty()) {
             return "";
         }
@@ -143,9 +143,9 @@ final class ClassPage {
                 <div class="scroll">
                 <table class="tableblock hardest">
                 <caption class="title">%s</caption>
-                <thead><tr><th scope="col">Step</th><th scope="col">Points of the class</th><th scope="col">Passed</th>\
-                <th scope="col">Partly</th><th scope="col">Not passed</th><th scope="col">What fails most often</th></tr>\
-                </thead>
+                <thead><tr><th scope="col">Step</th><th scope="col">Points of the class</th>\
+                <th scope="col">Passed</th><th scope="col">Partly</th><th scope="col">Not passed</th>\
+                <th scope="col">What fails most often</th></tr></thead>
                 <tbody>
                 %s</tbody>
                 </table>
@@ -174,7 +174,8 @@ final class ClassPage {
         }
         return """
                 <section class="students" aria-labelledby="students">
-                <h2 id="students">Each student</h2>
+                <h2 id="students">Each student <small>Printed with the messages of those steps that were open on the screen.\
+                </small></h2>
                 %s</section>
                 """.formatted(sections);
     }

@@ -3,7 +3,7 @@ package grader.report;
 import module java.base;
 
 import grader.grade.ClassResult;
-import grader.grade.ClassResult.State;
+import grader.grade.ClassResult.Mark;
 import grader.report.Marks.Hardness;
 import grader.report.Marks.LabMark;
 import grader.report.Marks.StudentMark;
@@ -94,7 +94,7 @@ public final class ClassTable {
 
     private void printHardest() {
         var hardest = marks.hardest().stream()
-                .filter(step -> step.mark().of() > 0 && step.mark().points() < step.mark().of()).limit(HARDEST).toList();
+                .filter(Hardness::costsPoints).limit(HARDEST).toList();
         if (marks.students().size() < 2 || hardest.isEmpty()) {
             return;
         }
@@ -111,13 +111,8 @@ public final class ClassTable {
 
     private void printNotes() {
         for (var student : marks.students()) {
-            student.student().notes().forEach(note -> out.println("  " + name(student) + ": " + Escaped.line(note)));
-            var ungraded = student.labs().stream().filter(lab -> lab.state() == State.UNGRADED).toList();
-            if (!ungraded.isEmpty()) {
-                out.println("  " + name(student) + ": not graded: "
-                        + ungraded.stream().map(lab -> lab.lab().number()).collect(Collectors.joining(", "))
-                        + " (" + Escaped.line(ungraded.getFirst().result().message()) + ")");
-            }
+            Stream.concat(student.student().notes().stream(), student.ungraded().stream())
+                    .forEach(note -> out.println("  " + name(student) + ": " + Escaped.line(note)));
         }
     }
 }

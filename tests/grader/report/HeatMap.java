@@ -3,6 +3,7 @@ package grader.report;
 import module java.base;
 
 import grader.grade.ClassResult.Lab;
+import grader.grade.ClassResult.Mark;
 import grader.grade.ClassResult.State;
 import grader.report.Marks.LabMark;
 import grader.report.Marks.StepMark;
@@ -78,8 +79,9 @@ final class HeatMap {
     }
 
     private static String stepHeads(Lab lab) {
-        return lab.steps().stream().map(step -> "<th scope=\"col\" title=\"%1$s\">%2$d<span class=\"unseen\"> %1$s%3$s"
-                .formatted(Escaped.xml(step.title()), step.number(), step.further() ? ", further" : "") + "</span></th>")
+        return lab.steps().stream().map(step ->
+                "<th scope=\"col\" title=\"%1$s\">%2$d<span class=\"unseen\"> %1$s%3$s</span></th>".formatted(
+                        Escaped.xml(step.title()), step.number(), step.further() ? ", further" : ""))
                 .collect(Collectors.joining());
     }
 
@@ -100,7 +102,8 @@ final class HeatMap {
     private static String cells(LabMark lab, int student) {
         var to = "s%d-%s".formatted(student, lab.lab().number());
         if (lab.state() == State.MISSING) {   // nothing to open
-            return "<td class=\"heat open\" colspan=\"%d\">%s</td>".formatted(lab.steps().size(), Standing.MISSING.words);
+            return "<td class=\"heat open\" colspan=\"%d\">%s</td>".formatted(lab.steps().size(),
+                    Standing.MISSING.words);
         }
         if (lab.state() != State.GRADED) {
             boolean isStudents = lab.state() == State.NOT_COMPILED;

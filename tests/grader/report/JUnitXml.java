@@ -3,6 +3,7 @@ package grader.report;
 import module java.base;
 
 import grader.grade.ClassResult.CheckResult;
+import grader.grade.ClassResult.Mark;
 import grader.grade.ClassResult.Outcome;
 import grader.grade.ClassResult.State;
 import grader.report.Marks.CheckMark;
@@ -33,7 +34,8 @@ final class JUnitXml {
     }
 
     private static String suite(LabMark lab, int id, Instant began) {
-        var cases = lab.steps().stream().flatMap(step -> step.checks().stream().map(check -> testCase(lab, step, check)))
+        var cases = lab.steps().stream()
+                .flatMap(step -> step.checks().stream().map(check -> testCase(lab, step, check)))
                 .collect(Collectors.joining());
         var kinds = lab.steps().stream().flatMap(step -> step.checks().stream())
                 .collect(Collectors.groupingBy(check -> kind(lab, check), Collectors.counting()));
@@ -44,8 +46,9 @@ final class JUnitXml {
                 %s<system-out>%s</system-out>
                 <system-err>%s</system-err>
                 </testsuite>
-                """.formatted(id, Escaped.xml(lab.lab().slug()), Escaped.xml(lab.lab().number() + " " + lab.lab().title()),
-                TIME.format(began.atOffset(ZoneOffset.UTC)), kinds.values().stream().mapToLong(Long::longValue).sum(),
+                """.formatted(id, Escaped.xml(lab.lab().slug()),
+                Escaped.xml(lab.lab().number() + " " + lab.lab().title()), TIME.format(began.atOffset(ZoneOffset.UTC)),
+                kinds.values().stream().mapToLong(Long::longValue).sum(),
                 kinds.getOrDefault("failure", 0L), kinds.getOrDefault("error", 0L), kinds.getOrDefault("skipped", 0L),
                 seconds(lab.result().millis()), Mark.number(lab.mark().points()), Mark.number(lab.mark().of()), cases,
                 Escaped.xml(output(lab)), Escaped.xml(lab.state() == State.GRADED ? lab.result().message() : ""));
@@ -55,7 +58,7 @@ final class JUnitXml {
         var head = "<testcase name=\"%s\" classname=\"%s\" time=\"%s\"".formatted(
                 Escaped.xml(Escaped.line(check.check().title())),
                 Escaped.xml(lab.lab().slug() + ".step-" + step.step().number()),
-                seconds(check.result().map(CheckResult::millis).orElse(0L)));
+                seconds(check.result().millis()));
         var why = Escaped.xml(why(lab, check));
         var inside = switch (kind(lab, check)) {
             case "failure" -> "<failure type=\"%s\" message=\"%s\">%s</failure>".formatted(

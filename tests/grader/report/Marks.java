@@ -7,42 +7,36 @@ import grader.grade.ClassResult.Check;
 import grader.grade.ClassResult.CheckResult;
 import grader.grade.ClassResult.Lab;
 import grader.grade.ClassResult.LabResult;
+import grader.grade.ClassResult.Mark;
 import grader.grade.ClassResult.Outcome;
 import grader.grade.ClassResult.State;
 import grader.grade.ClassResult.Step;
+import grader.grade.ClassResult.StepResult;
 import grader.grade.ClassResult.Student;
 
-/**
- * How a class stands: what every report shows. The checks of a step share its points equally; a check that the machine
- * had to skip shares in nothing, and neither does a lab that could not be graded.
- */
+/** How a class stands: what every report shows. */
 final class Marks {
-    /** One check of a submission; without an outcome where the file was not run at all. */
-    record CheckMark(Check check, Optional<CheckResult> result) {
+    record CheckMark(Check check, CheckResult result) {
         Outcome outcome() {
-            return result.map(CheckResult::outcome).orElse(Outcome.NOT_RUN);
+            return result.outcome();
         }
     }
 
-    record StepMark(Step step, Standing standing, Mark mark, List<CheckMark> checks) {
-        long passed() {
-            return checks.stream().filter(check -> check.outcome() == Outcome.PASS).count();
-        }
-
+    record StepMark(Step step, StepResult result, Standing standing, Mark mark, List<CheckMark> checks) {
         /** {@code 2/5}, or in words why nothing was counted. */
         String shortly() {
             return switch (standing) {
-                case PASSED, PARTLY, FAILED -> passed() + "/" + counted();
+                case PASSED, PARTLY, FAILED -> result.passed() + "/" + result.made();
                 default -> standing.words;
             };
         }
-
-        private long counted() {
-            return checks.stream().filter(check -> check.outcome() != Outcome.SKIPPED).count();
-        }
     }
 
-    record LabMark(Lab lab, State state, LabResult result, List<StepMark> steps) {
+    record LabMark(Lab lab, LabResult result, List<StepMark> steps) {
+        State state() {
+            return result.state();
+        }
+
         Mark mark() {
             return Mark.sum(steps.stream().map(StepMark::mark));
         }
@@ -58,6 +52,14 @@ final class Marks {
             return Mark.sum(steps().filter(step -> !step.step().further()).map(StepMark::mark));
         }
 
+        /** Which labs were not graded, and why the first of them. */
+        Optional<String> ungraded() {
+            var ungraded = labs.stream().filter(lab -> lab.state() == State.UNGRADED).toList();
+            return ungraded.isEmpty() ? Optional.empty() : Optional.of("not graded: "
+                    + ungraded.stream().map(lab -> lab.lab().number()).collect(Collectors.joining(", "))
+                    + " (" + ungraded.getFirst().result().message() + ")");
+        }
+
         Stream<StepMark> steps() {
             return labs.stream().flatMap(lab -> lab.steps().stream());
         }
@@ -67,6 +69,10 @@ final class Marks {
     record Hardness(Lab lab, Step step, List<StepMark> everybody) {
         Mark mark() {
             return Mark.sum(everybody.stream().map(StepMark::mark));
+        }
+
+        boolean costsPoints() {
+            return mark().points() < mark().of();
         }
 
         long count(Predicate<Standing> wanted) {
@@ -121,42 +127,38 @@ final class Marks {
     }
 
     private static StudentMark of(Student student, List<Lab> labs) {
-        var marks = labs.stream().map(lab -> of(lab, student.labs().stream()
-                .filter(each -> each.lab().equals(lab.number())).findFirst())).toList();
+        var marks = pairs(labs, student.labs(), Marks::of);
         return new StudentMark(student, marks, marks.stream().noneMatch(lab -> lab.state() == State.UNGRADED));
     }
 
-    private static LabMark of(Lab lab, Optional<LabResult> found) {
-        var result = found.orElse(new LabResult(lab.number(), State.UNGRADED, "", "", "it has not been graded yet", "",
-                0, List.of()));
-        return new LabMark(lab, result.state(), result, lab.steps().stream().map(step -> of(step, result)).toList());
+    private static LabMark of(Lab lab, LabResult result) {
+        return new LabMark(lab, result, pairs(lab.steps(), result.steps(), (step, of) -> of(step, of, result.state())));
     }
 
-    private static StepMark of(Step step, LabResult lab) {
-        var checks = step.checks().stream().map(check -> new CheckMark(check, outcome(check, lab))).toList();
-        return switch (lab.state()) {
-            case MISSING -> new StepMark(step, Standing.MISSING, new Mark(0, step.points()), checks);
-            case NOT_COMPILED -> new StepMark(step, Standing.NOT_COMPILED, new Mark(0, step.points()), checks);
-            case UNGRADED -> new StepMark(step, Standing.UNGRADED, Mark.NOTHING, checks);
-            case GRADED -> graded(step, checks);
+    private static StepMark of(Step step, StepResult result, State lab) {
+        var mark = lab == State.UNGRADED ? Mark.NONE : step.mark(result);
+        return new StepMark(step, result, standing(result, lab), mark,
+                pairs(step.checks(), result.checks(), CheckMark::new));
+    }
+
+    private static <A, B, C> List<C> pairs(List<A> asked, List<B> found, BiFunction<A, B, C> pair) {
+        return IntStream.range(0, asked.size()).mapToObj(i -> pair.apply(asked.get(i), found.get(i))).toList();
+    }
+
+    private static Standing standing(StepResult step, State lab) {
+        return switch (lab) {
+            case MISSING -> Standing.MISSING;
+            case NOT_COMPILED -> Standing.NOT_COMPILED;
+            case UNGRADED -> Standing.UNGRADED;
+            case GRADED -> step.made() == 0 ? Standing.SKIPPED
+                    : step.passed() == step.made() ? Standing.PASSED
+                    : step.passed() > 0 ? Standing.PARTLY
+                    : has(step, Outcome.TODO) ? Standing.TO_DO
+                    : has(step, Outcome.FAIL) ? Standing.FAILED : Standing.NOT_RUN;
         };
     }
 
-    private static Optional<CheckResult> outcome(Check check, LabResult lab) {
-        return lab.steps().stream().flatMap(step -> step.checks().stream())
-                .filter(result -> result.id().equals(check.id())).findFirst();
-    }
-
-    private static StepMark graded(Step step, List<CheckMark> checks) {
-        var outcomes = checks.stream().map(CheckMark::outcome).filter(each -> each != Outcome.SKIPPED).toList();
-        if (outcomes.isEmpty()) {
-            return new StepMark(step, Standing.SKIPPED, Mark.NOTHING, checks);
-        }
-        long passed = outcomes.stream().filter(each -> each == Outcome.PASS).count();
-        var standing = passed == outcomes.size() ? Standing.PASSED
-                : passed > 0 ? Standing.PARTLY
-                : outcomes.contains(Outcome.TODO) ? Standing.TO_DO
-                : outcomes.contains(Outcome.FAIL) ? Standing.FAILED : Standing.NOT_RUN;
-        return new StepMark(step, standing, new Mark(step.points() * passed / outcomes.size(), step.points()), checks);
+    private static boolean has(StepResult step, Outcome outcome) {
+        return step.checks().stream().anyMatch(check -> check.outcome() == outcome);
     }
 }

@@ -2,7 +2,7 @@ package grader.report;
 
 import module java.base;
 
-import grader.grade.ClassJson;
+import grader.grade.ClassFile;
 import grader.grade.ClassResult;
 import grader.grade.ClassResult.Student;
 import grader.report.Marks.StudentMark;
@@ -18,7 +18,7 @@ public final class Reports {
 
     public static void write(ClassResult result, Path folder) throws IOException {
         var marks = Marks.of(result);
-        ClassJson.write(result, folder.resolve("class.json"));
+        ClassFile.write(result, folder.resolve(ClassFile.NAME));
         write(folder.resolve("class.csv"), ClassCsv.of(marks));
         write(folder.resolve("class.html"), ClassPage.of(result));
         var names = fileNames(result.students());

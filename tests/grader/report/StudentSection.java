@@ -2,7 +2,6 @@ package grader.report;
 
 import module java.base;
 
-import grader.grade.ClassResult.CheckResult;
 import grader.grade.ClassResult.LabResult;
 import grader.grade.ClassResult.Outcome;
 import grader.grade.ClassResult.State;
@@ -84,7 +83,7 @@ final class StudentSection {
     }
 
     private static String check(CheckMark check, LabResult lab) {
-        var result = check.result().orElseThrow();
+        var result = check.result();
         var printed = result.output().strip();
         var shown = printed.substring(0, Math.min(MOST_OUTPUT, printed.length()));
         return """
@@ -110,13 +109,13 @@ final class StudentSection {
             default -> "Passed";
         };
         var titles = checks.stream().map(check -> Escaped.xml(title(check))).collect(Collectors.joining("; "));
-        int todo = checks.getFirst().result().map(CheckResult::line).orElse(0);
+        int todo = checks.getFirst().result().line();
         return "<p><strong>%s:</strong> %s</p>\n%s".formatted(words, titles,
                 outcome == Outcome.TODO ? lines(lab, todo) : "");
     }
 
     private static String title(CheckMark check) {
-        var why = check.outcome() == Outcome.SKIPPED ? check.result().map(CheckResult::message).orElse("") : "";
+        var why = check.outcome() == Outcome.SKIPPED ? check.result().message() : "";
         return check.check().title() + (why.isEmpty() ? "" : " (" + why + ")");
     }
 

@@ -64,7 +64,7 @@ final class StudentText {
 
     /** What may be shown of a check's end: nothing of a private one. */
     static Optional<CheckResult> shown(CheckMark check) {
-        return check.check().isPrivate() ? Optional.empty() : check.result();
+        return check.check().isPrivate() ? Optional.empty() : Optional.of(check.result());
     }
 
     /** Why a check is not passed. */

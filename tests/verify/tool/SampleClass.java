@@ -31,7 +31,8 @@ public final class SampleClass {
             step(3, "Cap the connections", true, 5, List.of("the eleventh client waits", "a closed one makes room",
                     "the teacher's own check"))));
     private static final Lab SECOND = new Lab("402", "402-udp-client", "UDP client", "StatsdClient.java",
-            List.of(step(1, "Connect without a packet", false, 2, List.of("no packet is sent", "the name is resolved"))));
+            List.of(step(1, "Connect without a packet", false, 2,
+                    List.of("no packet is sent", "the name is resolved"))));
 
     private static final String SOURCE = IntStream.rangeClosed(1, 60)
             .mapToObj(line -> "    int line" + line + " = a < b && c > d ? 1 : 2;\n").collect(Collectors.joining());
@@ -49,9 +50,10 @@ public final class SampleClass {
         students.add(student("Ada Lovelace", graded("PPP PP PPP", ""), second(State.GRADED, "PP")));
         students.add(student("Çağla Ünsal", graded("PPP PF FPF", "«1 line» & more\nexpected <b>"),
                 second(State.GRADED, "PS")));
-        students.add(student("李小龍", graded("PFN NN TTT", "the run ended"), second(State.MISSING, "")));
+        students.add(student("李小龍", graded("PFN NN TTT", "the run ended"), second(State.MISSING, "NN")));
         students.add(student("Zoë", new LabResult("401", State.NOT_COMPILED, "TcpServer.java", "d",
-                "TcpServer.java:12: ';' expected\n    int a < b", SOURCE, 5, List.of()), second(State.UNGRADED, "")));
+                "TcpServer.java:12: ';' expected\n    int a < b", SOURCE, 5, results(LAB, "NNN NN NNN", "")),
+                second(State.UNGRADED, "NN")));
         HOSTILE_NAMES.forEach(name -> students.add(new Student(name, name, List.of("its folder is called " + name),
                 List.of(graded("PPF FF FFF", name), second(State.GRADED, "SS")))));
         return new ClassResult("0123456789abcdef", Instant.parse("2026-11-28T10:20:30.123Z"), List.of(LAB, SECOND),
@@ -69,7 +71,7 @@ public final class SampleClass {
             default -> "";
         };
         return new LabResult("402", state, state == State.GRADED ? "402-udp-client/StatsdClient.java" : "", "d",
-                message, "", 7, outcomes.isEmpty() ? List.of() : results(SECOND, outcomes, "the machine lacks IPv6"));
+                message, "", 7, results(SECOND, outcomes, "the machine lacks IPv6"));
     }
 
     /** {@code "PPP PF T"}: the outcomes by their first letters, the steps apart. */
@@ -109,8 +111,8 @@ public final class SampleClass {
         }
         return new ClassResult("fedcba98", Instant.parse("2026-11-28T10:20:30Z"), labs, IntStream
                 .rangeClosed(1, students).mapToObj(each -> new Student("student-%02d with a name".formatted(each),
-                        "student-%02d".formatted(each), each == 7 ? List.of("2 files that nobody asked for") : List.of(),
-                        labs.stream().map(lab -> any(lab, random)).toList())).toList());
+                        "student-%02d".formatted(each),
+                        each == 7 ? List.of("2 files that nobody asked for") : List.of(), labs.stream().map(lab -> any(lab, random)).toList())).toList());
     }
 
     private static LabResult any(Lab lab, Random random) {
@@ -119,12 +121,16 @@ public final class SampleClass {
                 : State.GRADED;
         int reached = random.nextInt(lab.steps().size() + 3);
         var steps = lab.steps().stream().map(step -> new StepResult(step.number(), step.checks().stream()
-                .map(check -> result(check, step.number() <= reached ? random.nextInt(9) == 0 ? 'F' : 'P'
-                        : step.number() > reached + 2 ? 'T' : random.nextInt(3) == 0 ? 'P' : 'F',
+                .map(check -> result(check, state != State.GRADED ? 'N' : any(step.number() - reached, random),
                         "3 lines\nlikely: accept() and read() share one thread")).toList())).toList();
         var message = state == State.NOT_COMPILED ? lab.fileName() + ":12: ';' expected"
                 : state == State.UNGRADED ? "the grader has run out of memory" : "";
-        return new LabResult(lab.number(), state, lab.fileName(), "d", message, SOURCE, 2000,
-                state == State.GRADED ? steps : List.of());
+        return new LabResult(lab.number(), state, lab.fileName(), "d", message, SOURCE, 2000, steps);
+    }
+
+    /** Well done up to where the student came, half done just after, and not begun further on. */
+    private static char any(int stepsBeyond, Random random) {
+        return stepsBeyond <= 0 ? random.nextInt(9) == 0 ? 'F' : 'P'
+                : stepsBeyond > 2 ? 'T' : random.nextInt(3) == 0 ? 'P' : 'F';
     }
 }
