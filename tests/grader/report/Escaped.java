@@ -2,6 +2,8 @@ package grader.report;
 
 import module java.base;
 
+import grader.workbook.Printable;
+
 /**
  * Text of a submission, made harmless for the language of a report. A student chooses the name of a folder, what a
  * program prints, and what an exception says.
@@ -31,9 +33,9 @@ final class Escaped {
                 || c > 0xdfff && (c & 0xfffe) != 0xfffe && (c < 0xfdd0 || c > 0xfdef);
     }
 
-    /** One line, for a place where a line end would begin something else. */
+    /** One line without control characters, for a place where a line end would begin something else. */
     static String line(String text) {
-        return text.replaceAll("\\s+", " ").strip();
+        return Printable.of(text.replaceAll("\\s+", " ").strip());
     }
 
     /**

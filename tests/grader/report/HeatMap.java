@@ -43,7 +43,7 @@ final class HeatMap {
                 <section id="class" aria-labelledby="map">
                 <h2 id="map">All students, all steps</h2>
                 <p class="legend"><span class="heat full">✓</span> passed, <span class="heat part">3/5</span> checks \
-                passed, <span class="heat none">0/5</span> no check passed, <span class="heat open">to do</span> not \
+                passed, <span class="heat none">0/5</span> no check passed, <span class="heat open">·</span> not \
                 written yet. A cell that is not passed leads to what failed.</p>
                 %s</section>
                 """.formatted(tables);
@@ -101,18 +101,22 @@ final class HeatMap {
 
     private static String cells(LabMark lab, int student) {
         var to = "s%d-%s".formatted(student, lab.lab().number());
-        if (lab.state() == State.MISSING) {   // nothing to open
-            return "<td class=\"heat open\" colspan=\"%d\">%s</td>".formatted(lab.steps().size(),
-                    Standing.MISSING.words);
+        if (lab.state() == State.GRADED) {
+            var cells = lab.steps().stream().map(step -> cell(step, to + "-" + step.step().number()))
+                    .collect(Collectors.joining());
+            return cells.replaceFirst("class=\"", "class=\"first ");
         }
-        if (lab.state() != State.GRADED) {
-            boolean isStudents = lab.state() == State.NOT_COMPILED;
-            return "<td class=\"heat %s\" colspan=\"%d\"><a href=\"#%s\">%s</a></td>".formatted(
-                    isStudents ? "none" : "ungraded", lab.steps().size(), to,
-                    isStudents ? Standing.NOT_COMPILED.words : Standing.UNGRADED.words);
-        }
-        return lab.steps().stream().map(step -> cell(step, to + "-" + step.step().number()))
-                .collect(Collectors.joining());
+        var inside = switch (lab.state()) {
+            case MISSING -> Standing.MISSING.words;   // nothing to open
+            case NOT_COMPILED -> link(to, Standing.NOT_COMPILED.words, "");
+            default -> link(to, Standing.UNGRADED.words, "");
+        };
+        var look = switch (lab.state()) {
+            case MISSING -> "open";
+            case NOT_COMPILED -> "none";
+            default -> "ungraded";
+        };
+        return "<td class=\"first heat %s\" colspan=\"%d\">%s</td>".formatted(look, lab.steps().size(), inside);
     }
 
     private static String cell(StepMark step, String to) {

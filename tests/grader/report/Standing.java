@@ -2,29 +2,25 @@ package grader.report;
 
 /** How a step of a submission stands, as reports show it. */
 enum Standing {
-    PASSED("pass", "✓"),
+    PASSED("pass"),
     /** Some of its checks passed. */
-    PARTLY("partly", "◐"),
-    FAILED("FAIL", "✗"),
+    PARTLY("partly"),
+    FAILED("FAIL"),
     /** Its TODO is still in the file, and nothing of it passes. */
-    TO_DO("to do", "·"),
+    TO_DO("to do"),
     /** The program had ended before. */
-    NOT_RUN("not run", "–"),
+    NOT_RUN("not run"),
     /** Each of its checks needs something that the machine lacks. */
-    SKIPPED("skipped", "–"),
-    NOT_COMPILED("not compiled", "✗"),
-    MISSING("no file", "·"),
+    SKIPPED("skipped"),
+    NOT_COMPILED("not compiled"),
+    MISSING("no file"),
     /** The machine is the cause, or it has not been its turn. */
-    UNGRADED("not graded", "?");
+    UNGRADED("not graded");
 
     /** For people who read. */
     final String words;
-    /** For a table with little room, beside a figure or the words. */
-    final String sign;
-
-    Standing(String words, String sign) {
+    Standing(String words) {
         this.words = words;
-        this.sign = sign;
     }
 
     /** Whether it says anything about the student. */

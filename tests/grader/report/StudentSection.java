@@ -43,7 +43,8 @@ final class StudentSection {
     private String lab(LabMark lab) {
         var head = "<h4><span class=\"number\">%s</span> %s <small>%s</small></h4>\n".formatted(lab.lab().number(),
                 Escaped.xml(lab.lab().title()),
-                lab.mark().of() == 0 ? Standing.UNGRADED.words : lab.mark() + " points");
+                lab.mark().of() == 0 ? lab.state() == State.GRADED ? Standing.SKIPPED.words : Standing.UNGRADED.words
+                        : lab.mark() + " points");
         var place = "s%d-%s".formatted(id, lab.lab().number());
         return head + switch (lab.state()) {
             case MISSING -> "<p>%s</p>\n".formatted(Escaped.xml(StudentText.why(lab)));

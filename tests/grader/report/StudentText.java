@@ -35,8 +35,8 @@ final class StudentText {
                 .append('\n');
         if (lab.state() == State.GRADED) {
             lab.steps().forEach(step -> append(step, text));
-            text.append(lab.result().message().isEmpty() ? "" : indented("the run ended early: "
-                    + lab.result().message(), "  "));
+            text.append(lab.result().message().isEmpty() ? ""
+                    : indented("the run ended early: " + lab.result().message(), "  "));
         } else {
             text.append(indented(why(lab), "  "));
         }
@@ -48,14 +48,21 @@ final class StudentText {
                 || step.standing() == Standing.PARTLY
                 ? "%-6s %s".formatted(step.standing().words, step.shortly()) : step.standing().words;
         text.append("  %d  %-44s %s\n".formatted(step.step().number(), step.step().title(), mark));
+        text.append(indented(of(step), "     "));
+    }
+
+    /** What a step lacks: its checks that failed, or were not made. */
+    static String of(StepMark step) {
+        var text = new StringBuilder();
         for (var check : step.checks()) {
             if (check.outcome() == Outcome.FAIL || check.outcome() == Outcome.SKIPPED) {
-                text.append("     ").append(check.check().title()).append('\n');
-                text.append(indented(message(check), "       "));
+                text.append(check.check().title()).append('\n').append(indented(message(check), "  "));
                 shown(check).map(CheckResult::output).filter(output -> !output.isEmpty()).ifPresent(output ->
-                        text.append("       your program printed:\n").append(indented(output, "         ")));
+                        text.append("  your program printed:\n").append(indented(output, "    ")));
             }
         }
+        return step.standing() == Standing.TO_DO ? "to do: the TODO of this step is still in the file\n" + text
+                : text.toString();
     }
 
     private static String indented(String lines, String by) {
