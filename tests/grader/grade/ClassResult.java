@@ -58,6 +58,10 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
      * @param checks their titles, in order, with those of private tests at the end
      */
     public record Step(int number, String title, boolean further, double points, List<Check> checks) {
+        Step worth(double other) {
+            return new Step(number, title, further, other, checks);
+        }
+
         /**
          * The checks share the step's points equally. A check that this machine could not make is left out of the
          * sharing, and a step of which it could make none is left out of the mark.
@@ -93,8 +97,8 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
     }
 
     /**
-     * One lab of one submission. Its steps and checks are those of the {@link Lab}, in the same order; where the file was
-     * not checked they all are {@code NOT_RUN}.
+     * One lab of one submission. Its steps and checks are those of the {@link Lab}, in the same order; where the file
+     * was not checked they all are {@code NOT_RUN}.
      *
      * @param digest  of the file and of the tests: the same digest needs no second check
      * @param message why it was not graded, or why the run ended before its time; or empty
