@@ -8,9 +8,11 @@
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.19.2
 //SOURCES commands/*.java
 //SOURCES workbook/*.java
+//SOURCES box/*.java
 //SOURCES check/*.java
 //SOURCES compile/*.java
 //SOURCES runner/*.java
+//SOURCES grade/*.java
 //SOURCES show/*.java
 //SOURCES grade/*.java
 //SOURCES report/*.java
@@ -22,6 +24,7 @@ package grader;
 import module java.base;
 
 import grader.commands.BenchCommand;
+import grader.commands.GradeCommand;
 import grader.commands.RegisterCommand;
 import grader.commands.HintCommand;
 import grader.commands.IdeCommand;
@@ -48,7 +51,7 @@ import picocli.CommandLine.Command;
         description = "The workbook's commands. A LAB is a number (401) or a name (401-tcp-server).",
         footer = {"", "Exit status: 0 all passed, 1 some step not passed, 2 could not check."},
         subcommands = {TestCommand.class, WatchCommand.class, HintCommand.class, ProgressCommand.class,
-            ResetCommand.class, IdeCommand.class, BenchCommand.class, NewCommand.class, SkeletonCommand.class,
+            ResetCommand.class, GradeCommand.class, IdeCommand.class, BenchCommand.class, NewCommand.class, SkeletonCommand.class,
             TranscriptsCommand.class, RegisterCommand.class, PrepareCommand.class})
 public final class Main {
     private static final int COULD_NOT_CHECK = 2;

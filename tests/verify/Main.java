@@ -17,9 +17,11 @@
 //SOURCES ../grader/Main.java
 //SOURCES ../grader/commands/*.java
 //SOURCES ../grader/workbook/*.java
+//SOURCES ../grader/box/*.java
 //SOURCES ../grader/check/*.java
 //SOURCES ../grader/compile/*.java
 //SOURCES ../grader/runner/*.java
+//SOURCES ../grader/grade/*.java
 //SOURCES ../grader/show/*.java
 //SOURCES ../grader/grade/*.java
 //SOURCES ../grader/report/*.java

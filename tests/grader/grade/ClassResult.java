@@ -86,6 +86,10 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
      * @param checks their titles, in order, with those of private tests at the end
      */
     public record Step(int number, String title, boolean further, double points, List<Check> checks) {
+        Step worth(double other) {
+            return new Step(number, title, further, other, checks);
+        }
+
         /**
          * The checks share the step's points equally. A check that this machine could not make is left out of the
          * sharing, and a step of which it could make none is left out of the mark.

@@ -1,0 +1,92 @@
+package grader.commands;
+
+import module java.base;
+
+import grader.box.Box;
+import grader.grade.ClassFile;
+import grader.grade.ClassResult;
+import grader.grade.ClassResult.State;
+import grader.grade.Grading;
+import grader.grade.HandedIn;
+import grader.grade.Submissions;
+import grader.grade.Weights;
+import grader.show.GradeProgress;
+import grader.workbook.CannotCheck;
+import grader.workbook.Lab;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** {@code jbang grade}. */
+@Command(name = "grade", sortOptions = false, description = {
+    "Grades the labs of one student or of a class, and writes reports.",
+    "A student is a folder or a zip, with labs as the workbook has them, or loose lab files."},
+        footer = {"", "${ROOT-COMMAND-NAME} grade submissions",
+            "    grades each folder and each zip in submissions; type it again to go on after Ctrl-C",
+            "${ROOT-COMMAND-NAME} grade submissions/ann --labs 401-405",
+            "    grades one student",
+            "", "Exit status: 0 all steps passed, 1 some step not passed, 2 something could not be graded."})
+public final class GradeCommand extends WorkbookCommand {
+    private static final int NOT_PASSED = 1;
+    private static final int NOT_GRADED = 2;
+
+    @Parameters(arity = "1..*", paramLabel = "PATH",
+            description = "A folder of students, or a student: a folder or a zip.")
+    List<Path> paths;
+
+    @Option(names = "--labs", paramLabel = "LABS", split = ",",
+            description = "The labs to grade, for example 401-405,410. Default: those that anybody has handed in.")
+    List<String> labs = List.of();
+
+    @Option(names = "--out", paramLabel = "DIR", description = "Where the reports go. Default: ${DEFAULT-VALUE}.")
+    Path out = Path.of("reports");
+
+    @Option(names = "--timeout", paramLabel = "SECONDS",
+            description = "How long one lab of one student may take. Default: ${DEFAULT-VALUE}.")
+    int timeout = 60;
+
+    @Option(names = "--jobs", paramLabel = "N", description = "How many to grade at a time. Default: one a core.")
+    int jobs = Runtime.getRuntime().availableProcessors();
+
+    @Override
+    int run() throws Exception {
+        var students = Submissions.find(book, paths);
+        var progress = new GradeProgress(System.err);
+        var grading = new Grading(book, options(), progress);
+        Runtime.getRuntime().addShutdownHook(Thread.ofPlatform().unstarted(() -> {
+            progress.clear();
+            System.err.println("interrupted: the same command goes on from here");
+        }));
+        var result = grading.grade(students, labs(students));
+        ClassFile.write(result, out.resolve(ClassFile.NAME));
+        return status(result);
+    }
+
+    private Grading.Options options() {
+        return new Grading.Options(Box.DETACHED, false, Weights.NONE, Optional.empty(), Duration.ofSeconds(timeout),
+                jobs, out);
+    }
+
+    private List<Lab> labs(List<HandedIn> students) throws IOException {
+        if (!labs.isEmpty()) {
+            return book.labs(labs);
+        }
+        var found = book.labs().stream()
+                .filter(lab -> students.stream().anyMatch(student -> student.files().containsKey(lab))).toList();
+        if (found.isEmpty()) {
+            throw new CannotCheck("no lab's file was found in " + paths.getFirst()
+                    + ": its name must be the lab's own, for example " + book.labs().getFirst().fileName());
+        }
+        return found;
+    }
+
+    private static int status(ClassResult result) {
+        var labs = result.students().stream().flatMap(student -> student.labs().stream()).toList();
+        if (labs.stream().anyMatch(lab -> lab.state() == State.UNGRADED)) {
+            return NOT_GRADED;
+        }
+        boolean allPassed = result.students().stream().map(result::mark)
+                .allMatch(mark -> mark.filter(each -> each.points() == each.of()).isPresent());
+        return allPassed ? DONE : NOT_PASSED;
+    }
+}
