@@ -115,6 +115,15 @@ public final class SampleClass {
                         each == 7 ? List.of("2 files that nobody asked for") : List.of(), labs.stream().map(lab -> any(lab, random)).toList())).toList());
     }
 
+    /** The same student, each of whose failures says this. */
+    public static Student withWords(Student student, String words) {
+        return new Student(student.name(), student.path(), student.notes(), student.labs().stream().map(lab ->
+                new LabResult(lab.lab(), lab.state(), lab.file(), lab.digest(), lab.message(), lab.source(),
+                        lab.millis(), lab.steps().stream().map(step -> new StepResult(step.number(), step.checks()
+                                .stream().map(check -> new CheckResult(check.id(), Outcome.FAIL, words, "", 0, words, 0))
+                                .toList())).toList())).toList());
+    }
+
     private static LabResult any(Lab lab, Random random) {
         int kind = random.nextInt(20);
         var state = kind == 0 ? State.MISSING : kind == 1 ? State.NOT_COMPILED : kind == 2 ? State.UNGRADED
