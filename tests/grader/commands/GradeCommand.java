@@ -3,6 +3,7 @@ package grader.commands;
 import module java.base;
 
 import grader.box.Box;
+import grader.box.Bubblewrap;
 import grader.grade.ClassFile;
 import grader.grade.ClassResult;
 import grader.grade.ClassResult.State;
@@ -29,6 +30,9 @@ import picocli.CommandLine.Parameters;
 public final class GradeCommand extends WorkbookCommand {
     private static final int NOT_PASSED = 1;
     private static final int NOT_GRADED = 2;
+    private static final String NO_BOX = """
+            --box=off grades without one: then each program may do what you may, for example delete your files.
+            From Ubuntu 23.10 on, bwrap needs leave: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0""";
 
     @Parameters(arity = "1..*", paramLabel = "PATH",
             description = "A folder of students, or a student: a folder or a zip.")
@@ -41,6 +45,13 @@ public final class GradeCommand extends WorkbookCommand {
     @Option(names = "--out", paramLabel = "DIR", description = "Where the reports go. Default: ${DEFAULT-VALUE}.")
     Path out = Path.of("reports");
 
+    enum Boxed { auto, on, off }
+
+    @Option(names = "--box", paramLabel = "auto|on|off", description = {
+        "Whether each program runs apart from everything else, in a box (Linux, with bwrap). Default: on, and auto for "
+            + "one student.", "auto: where there can be none, a warning says so, and why."})
+    Boxed box;
+
     @Option(names = "--timeout", paramLabel = "SECONDS",
             description = "How long one lab of one student may take. Default: ${DEFAULT-VALUE}.")
     int timeout = 60;
@@ -52,7 +63,7 @@ public final class GradeCommand extends WorkbookCommand {
     int run() throws Exception {
         var students = Submissions.find(book, paths);
         var progress = new GradeProgress(System.err);
-        var grading = new Grading(book, options(), progress);
+        var grading = new Grading(book, options(box(students.size() == 1)), progress);
         Runtime.getRuntime().addShutdownHook(Thread.ofPlatform().unstarted(() -> {
             progress.clear();
             System.err.println("interrupted: the same command goes on from here");
@@ -62,8 +73,24 @@ public final class GradeCommand extends WorkbookCommand {
         return status(result);
     }
 
-    private Grading.Options options() {
-        return new Grading.Options(Box.DETACHED, false, Weights.NONE, Optional.empty(), Duration.ofSeconds(timeout),
+    private Box box(boolean isOneStudent) throws IOException {
+        var asked = box != null ? box : isOneStudent ? Boxed.auto : Boxed.on;
+        if (asked == Boxed.off) {
+            return Box.DETACHED;
+        }
+        try {
+            return Bubblewrap.tried();
+        } catch (CannotCheck why) {
+            if (asked == Boxed.on) {
+                throw new CannotCheck("there can be no box here: " + why.getMessage() + "\n" + NO_BOX);
+            }
+            System.err.println("warning: without a box, each program may do what you may: " + why.getMessage());
+            return Box.DETACHED;
+        }
+    }
+
+    private Grading.Options options(Box box) {
+        return new Grading.Options(box, false, Weights.NONE, Optional.empty(), Duration.ofSeconds(timeout),
                 jobs, out);
     }
 
