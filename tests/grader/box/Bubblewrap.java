@@ -34,7 +34,7 @@ public final class Bubblewrap implements Box {
     public static Box tried() throws IOException {
         Limits.sweep();
         var box = new Bubblewrap();
-        var wanted = box.root ? List.of("bwrap", "setpriv") : List.of("bwrap");
+        var wanted = List.of("bwrap", box.root ? "setpriv" : "prlimit");
         var missing = wanted.stream().filter(program -> !isInstalled(program)).findFirst();
         if (missing.isPresent()) {
             throw new CannotCheck("the program " + missing.get()
@@ -69,7 +69,7 @@ public final class Bubblewrap implements Box {
         if (root && program.socket().isPresent()) {
             Files.setAttribute(program.socket().get(), "unix:uid", Integer.valueOf(NOBODY));
         }
-        var command = new ArrayList<>(List.of("sh", "-c", "trap '' INT; " + limits.shell() + " && exec \"$@\"", "sh"));
+        var command = new ArrayList<>(limits.before());
         command.addAll(walls(program));
         command.addAll(root ? asNobody(program) : List.of());
         command.addAll(program.command());
@@ -109,7 +109,8 @@ public final class Bubblewrap implements Box {
 
     /** That a file lies in, from the outermost on, where the box does not have them yet. */
     private static Stream<Path> folders(Path file) {
-        return IntStream.range(1, file.getNameCount()).mapToObj(length -> file.getRoot().resolve(file.subpath(0, length)))
+        return IntStream.range(1, file.getNameCount())
+                .mapToObj(length -> file.getRoot().resolve(file.subpath(0, length)))
                 .filter(folder -> !folder.startsWith("/usr") && !folder.equals(Path.of("/tmp")));
     }
 
@@ -130,8 +131,8 @@ public final class Bubblewrap implements Box {
     private List<String> capabilities(Program program) {
         var kept = new ArrayList<>(root ? List.of("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP") : List.<String>of());
         kept.addAll(program.readsPackets() ? List.of("CAP_NET_RAW") : List.of());
-        return Stream.concat(Stream.of("--cap-drop", "ALL"), kept.stream().flatMap(each -> Stream.of("--cap-add", each)))
-                .toList();
+        return Stream.concat(Stream.of("--cap-drop", "ALL"),
+                kept.stream().flatMap(each -> Stream.of("--cap-add", each))).toList();
     }
 
     /** Root makes the box as it is, and the program becomes somebody else in it. */

@@ -4,16 +4,16 @@ import module java.base;
 
 /**
  * How much memory and how many tasks a box may use: by a cgroup of its own where the kernel lets us make one (root,
- * mostly; version 1 or 2), else by what {@code ulimit} offers, which is coarser.
+ * mostly; version 1 or 2), else by {@code prlimit}, which is coarser.
  *
- * @param groups the folders of the cgroup; none means {@code ulimit}
+ * @param groups the folders of the cgroup; none means {@code prlimit}
  */
 record Limits(List<Path> groups) {
     private static final Path CGROUPS = Path.of("/sys/fs/cgroup");
     private static final long MEMORY = 1L << 30;
     private static final int TASKS = 512;
-    /** Of addresses, for {@code ulimit}: a Java machine reserves far more than it uses. */
-    private static final long ADDRESSES_KIB = 6L << 20;
+    /** A Java machine reserves far more addresses than it uses memory. */
+    private static final long ADDRESSES = 6L << 30;
     private static final String PREFIX = "workbook-box-";
     private static final AtomicInteger NUMBER = new AtomicInteger();
 
@@ -48,16 +48,18 @@ record Limits(List<Path> groups) {
         return List.of(memory, tasks);
     }
 
-    /** Shell commands by which a process comes under these limits, with all that it starts. */
-    String shell() {
+    /** What stands before a command, so that it and all that it starts come under these limits; deaf to Ctrl-C. */
+    List<String> before() {
+        var enter = groups.stream().map(group -> "echo $$ >" + group.resolve("cgroup.procs") + " && ")
+                .collect(Collectors.joining());
+        var before = new ArrayList<>(List.of("sh", "-c", "trap '' INT; " + enter + "exec \"$@\"", "sh"));
         if (groups.isEmpty()) {
-            return "ulimit -u %d && ulimit -v %d".formatted(tasksOfThisUser() + TASKS, ADDRESSES_KIB);
+            before.addAll(List.of("prlimit", "--nproc=" + (tasksOfThisUser() + TASKS), "--as=" + ADDRESSES, "--"));
         }
-        return groups.stream().map(group -> "echo $$ >" + group.resolve("cgroup.procs"))
-                .collect(Collectors.joining(" && "));
+        return before;
     }
 
-    /** {@code ulimit -u} counts every thread of the user's. */
+    /** This limit counts every thread of the user's. */
     private static long tasksOfThisUser() {
         var user = ProcessHandle.current().info().user();
         return ProcessHandle.allProcesses().filter(process -> process.info().user().equals(user)).mapToLong(process -> {
