@@ -14,6 +14,8 @@
 //SOURCES runner/*.java
 //SOURCES grade/*.java
 //SOURCES show/*.java
+//SOURCES grade/*.java
+//SOURCES report/*.java
 //SOURCES speed/*.java
 //SOURCES maintain/*.java
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmn8m -Xlog:disable -Dworkbook.remember=true

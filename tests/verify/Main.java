@@ -23,6 +23,8 @@
 //SOURCES ../grader/runner/*.java
 //SOURCES ../grader/grade/*.java
 //SOURCES ../grader/show/*.java
+//SOURCES ../grader/grade/*.java
+//SOURCES ../grader/report/*.java
 //SOURCES ../grader/speed/*.java
 //SOURCES ../grader/maintain/*.java
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xlog:disable

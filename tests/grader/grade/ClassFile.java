@@ -38,7 +38,8 @@ public final class ClassFile {
         var folder = Files.createDirectories(file.toAbsolutePath().getParent());
         var fresh = Files.createTempFile(folder, ".", ".json");
         try {
-            JSON.writeValue(fresh.toFile(), result);
+            // A message that was cut may end in half a character, which is no UTF-8: it becomes a question mark.
+            Files.write(fresh, JSON.writeValueAsString(result).getBytes(StandardCharsets.UTF_8));
             Files.move(fresh, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
         } finally {
             Files.deleteIfExists(fresh);

@@ -39,6 +39,34 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
         public Mark plus(Mark other) {
             return new Mark(points + other.points, of + other.of);
         }
+
+        public static Mark sum(Stream<Mark> marks) {
+            return marks.reduce(NONE, Mark::plus);
+        }
+
+        /** From 0 to 1; nothing where nothing could be earned. */
+        public OptionalDouble share() {
+            return of == 0 ? OptionalDouble.empty() : OptionalDouble.of(points / of);
+        }
+
+        /** {@code 64 %}: only all points read 100, and only none read 0. */
+        public String percent() {
+            if (of == 0) {
+                return "–";
+            }
+            return (points == of ? 100 : points == 0 ? 0 : Math.clamp(Math.round(100 * points / of), 1, 99)) + " %";
+        }
+
+        /** {@code 7} or {@code 4.67}: at most two decimals. */
+        public static String number(double value) {
+            return BigDecimal.valueOf(value).setScale(2, RoundingMode.HALF_UP).stripTrailingZeros().toPlainString();
+        }
+
+        /** {@code 7 of 12}. */
+        @Override
+        public String toString() {
+            return number(points) + " of " + number(of);
+        }
     }
 
     /** All labs of a student; empty where one of them is ungraded. */
@@ -67,8 +95,7 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
          * sharing, and a step of which it could make none is left out of the mark.
          */
         public Mark mark(StepResult result) {
-            long made = result.checks().stream().filter(check -> check.outcome() != Outcome.SKIPPED).count();
-            return made == 0 ? Mark.NONE : new Mark(points * result.passed() / made, points);
+            return result.made() == 0 ? Mark.NONE : new Mark(points * result.passed() / result.made(), points);
         }
     }
 
@@ -100,16 +127,22 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
      * One lab of one submission. Its steps and checks are those of the {@link Lab}, in the same order; where the file
      * was not checked they all are {@code NOT_RUN}.
      *
+     * @param file    where it lay, below the student's folder; or empty
      * @param digest  of the file and of the tests: the same digest needs no second check
      * @param message why it was not graded, or why the run ended before its time; or empty
      * @param source  the submitted file, for the lines that a message points to; or empty
      */
-    public record LabResult(String lab, State state, String digest, String message, String source, long millis,
-                            List<StepResult> steps) {}
+    public record LabResult(String lab, State state, String file, String digest, String message, String source,
+                            long millis, List<StepResult> steps) {}
 
     public record StepResult(int number, List<CheckResult> checks) {
         public long passed() {
             return checks.stream().filter(check -> check.outcome() == Outcome.PASS).count();
+        }
+
+        /** How many of them the machine could make. */
+        public long made() {
+            return checks.stream().filter(check -> check.outcome() != Outcome.SKIPPED).count();
         }
     }
 
