@@ -4,13 +4,14 @@ import module java.base;
 
 import grader.box.Box;
 import grader.box.Bubblewrap;
-import grader.grade.ClassFile;
 import grader.grade.ClassResult;
 import grader.grade.ClassResult.State;
 import grader.grade.Grading;
 import grader.grade.HandedIn;
 import grader.grade.Submissions;
 import grader.grade.Weights;
+import grader.report.ClassTable;
+import grader.report.Reports;
 import grader.show.GradeProgress;
 import grader.workbook.CannotCheck;
 import grader.workbook.Lab;
@@ -69,7 +70,12 @@ public final class GradeCommand extends WorkbookCommand {
             System.err.println("interrupted: the same command goes on from here");
         }));
         var result = grading.grade(students, labs(students));
-        ClassFile.write(result, out.resolve(ClassFile.NAME));
+        return write(result, out);
+    }
+
+    static int write(ClassResult result, Path out) throws IOException {
+        Reports.write(result, out);
+        ClassTable.print(result, System.out);
         return status(result);
     }
 

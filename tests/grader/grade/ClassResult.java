@@ -95,7 +95,11 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
          * sharing, and a step of which it could make none is left out of the mark.
          */
         public Mark mark(StepResult result) {
-            return result.made() == 0 ? Mark.NONE : new Mark(points * result.passed() / result.made(), points);
+            if (result.made() == 0) {
+                return Mark.NONE;
+            }
+            boolean all = result.passed() == result.made();   // then not a rounded share of them
+            return new Mark(all ? points : points * result.passed() / result.made(), points);
         }
     }
 
@@ -133,7 +137,12 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
      * @param source  the submitted file, for the lines that a message points to; or empty
      */
     public record LabResult(String lab, State state, String file, String digest, String message, String source,
-                            long millis, List<StepResult> steps) {}
+                            long millis, List<StepResult> steps) {
+        /** The same for another student, whose file says the same. */
+        LabResult at(String otherFile) {
+            return new LabResult(lab, state, otherFile, digest, message, source, millis, steps);
+        }
+    }
 
     public record StepResult(int number, List<CheckResult> checks) {
         public long passed() {

@@ -53,14 +53,14 @@ record MarkedLab(Lab lab, ClassResult.Lab result, String digest) {
         }
         var steps = result.steps().stream().map(step -> new StepResult(step.number(),
                 verdict.steps().get(step.number() - 1).tests().stream().map(MarkedLab::checked).toList())).toList();
-        return new LabResult(lab.number(), State.GRADED, digest, verdict.trouble().orElse(""), source,
+        return new LabResult(lab.number(), State.GRADED, "", digest, verdict.trouble().orElse(""), source,
                 verdict.millis(), steps);
     }
 
     private LabResult unchecked(State state, String digest, String message, String source, long millis) {
         var steps = result.steps().stream().map(step -> new StepResult(step.number(), step.checks().stream()
                 .map(check -> new CheckResult(check.id(), Outcome.NOT_RUN, "", "", 0, "", 0)).toList())).toList();
-        return new LabResult(lab.number(), state, digest, message, source, millis, steps);
+        return new LabResult(lab.number(), state, "", digest, message, source, millis, steps);
     }
 
     private static CheckResult checked(Verdict.TestResult test) {
