@@ -13,7 +13,7 @@ record Limits(List<Path> groups) {
     private static final long MEMORY = 1L << 30;
     private static final int TASKS = 512;
     /** A Java machine reserves far more addresses than it uses memory. */
-    private static final long ADDRESSES = 6L << 30;
+    private static final long ADDRESSES = 4L << 30;
     private static final String PREFIX = "workbook-box-";
     private static final AtomicInteger NUMBER = new AtomicInteger();
 

@@ -2,6 +2,8 @@ package grader.grade;
 
 import module java.base;
 
+import grader.workbook.CannotCheck;
+
 /**
  * What grading a class found: the one result that {@code class.json} keeps, that {@code merge} joins, and that every
  * report is written from. All texts are printable: control characters are shown, not sent.
@@ -13,6 +15,10 @@ import module java.base;
  * @param students in the order of their names
  */
 public record ClassResult(String tests, Instant began, List<Lab> labs, List<Student> students) {
+    /** The order of students, whichever way their names begin. */
+    static final Comparator<String> BY_NAME =
+            String.CASE_INSENSITIVE_ORDER.thenComparing(Comparator.naturalOrder());
+
     /** A lab as it is marked. */
     public record Lab(String number, String slug, String title, String fileName, List<Step> steps) {
         public double points() {
@@ -67,6 +73,24 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
         public String toString() {
             return number(points) + " of " + number(of);
         }
+    }
+
+    /** Whether both can be parts of one class. */
+    public boolean isLike(ClassResult other) {
+        return tests.equals(other.tests) && labs.equals(other.labs);
+    }
+
+    /** Parts that are alike, as one. @throws CannotCheck where two have the same student */
+    public static ClassResult joined(List<ClassResult> parts) {
+        var students = new TreeMap<String, Student>(BY_NAME);
+        for (var student : parts.stream().flatMap(part -> part.students().stream()).toList()) {
+            if (students.put(student.name(), student) != null) {
+                throw new CannotCheck(student.name() + " is in two of the results");
+            }
+        }
+        var began = parts.stream().map(ClassResult::began).min(Comparator.naturalOrder()).orElseThrow();
+        return new ClassResult(parts.getFirst().tests(), began, parts.getFirst().labs(),
+                List.copyOf(students.values()));
     }
 
     /** All labs of a student; empty where one of them is ungraded. */
