@@ -91,6 +91,7 @@ public final class Main {
                 .setParameterExceptionHandler(Main::notUnderstood);
         // What comes after the lab is the benchmark's.
         commands.getSubcommands().get("bench").setStopAtPositional(true);
+        commands.getSubcommands().get("grade").registerConverter(GradeCommand.Shard.class, GradeCommand.Shard::parse);
         return commands;
     }
 

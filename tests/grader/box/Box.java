@@ -7,11 +7,11 @@ public interface Box {
     /**
      * A program that is about to start.
      *
-     * @param readable      the files and folders that it reads, beyond the system's own programs and libraries
-     * @param socket        the one file that it may write to: a socket
-     * @param readsPackets  whether it opens raw sockets, to capture packets
+     * @param readable     the files and folders that it reads, beyond the system's own programs and libraries
+     * @param socket       the one file of ours that it writes to; empty where there is none
+     * @param readsPackets whether it opens raw sockets, to capture packets
      */
-    record Program(List<String> command, List<Path> readable, Path socket, boolean readsPackets) {}
+    record Program(List<String> command, List<Path> readable, Optional<Path> socket, boolean readsPackets) {}
 
     /** Room for one program. */
     interface Room extends AutoCloseable {

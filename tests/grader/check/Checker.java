@@ -308,9 +308,7 @@ public final class Checker implements AutoCloseable {
                 var ids = open.values().stream().filter(result -> result.status() == Status.NOT_RUN)
                         .map(result -> result.test().id()).filter(id -> TestPlan.isOf(testClass, id)).toList();
                 boolean isEnough = stopped || renew || untilFirstFailed && hasFailed();
-                if (neverBegins) {
-                    failRest(trouble.orElseThrow(), "");
-                } else if (!ids.isEmpty() && !isEnough) {
+                if (!ids.isEmpty() && !isEnough && !neverBegins) {
                     var order = new ArrayList<>(List.of("step", testClass, plan.lab().fileName(),
                             Long.toString(patience.toMillis()), Long.toString(options.testTimeout().toSeconds()),
                             Boolean.toString(untilFirstFailed)));
@@ -318,6 +316,9 @@ public final class Checker implements AutoCloseable {
                     runner.order(order.toArray(String[]::new));
                     listen(runner);
                 }
+            }
+            if (neverBegins) {
+                failRest(trouble.orElseThrow(), "");
             }
         }
 

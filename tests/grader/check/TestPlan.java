@@ -29,7 +29,7 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
     public record Step(int number, String title, boolean further) {}
 
     private static final Pattern OPTIONS = Pattern.compile("^//(?:RUNTIME|JAVA)_OPTIONS (.*)$", Pattern.MULTILINE);
-    private static final String LAYOUT = "3";   // to be counted up with each change of what a folder holds
+    private static final String LAYOUT = "4";   // to be counted up with each change of what a folder holds
     private static final String PLAN = "plan";
     private static final String LOOK = "look";
 

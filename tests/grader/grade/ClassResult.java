@@ -2,6 +2,8 @@ package grader.grade;
 
 import module java.base;
 
+import grader.workbook.CannotCheck;
+
 /**
  * What grading a class found: the one result that {@code class.json} keeps, that {@code merge} joins, and that every
  * report is written from. All texts are printable: control characters are shown, not sent.
@@ -13,6 +15,10 @@ import module java.base;
  * @param students in the order of their names
  */
 public record ClassResult(String tests, Instant began, List<Lab> labs, List<Student> students) {
+    /** The order of students, whichever way their names begin. */
+    static final Comparator<String> BY_NAME =
+            String.CASE_INSENSITIVE_ORDER.thenComparing(Comparator.naturalOrder());
+
     /** A lab as it is marked. */
     public record Lab(String number, String slug, String title, String fileName, List<Step> steps) {
         public double points() {
@@ -69,6 +75,24 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
         }
     }
 
+    /** Whether both can be parts of one class. */
+    public boolean isLike(ClassResult other) {
+        return tests.equals(other.tests) && labs.equals(other.labs);
+    }
+
+    /** Parts that are alike, as one. @throws CannotCheck where two have the same student */
+    public static ClassResult joined(List<ClassResult> parts) {
+        var students = new TreeMap<String, Student>(BY_NAME);
+        for (var student : parts.stream().flatMap(part -> part.students().stream()).toList()) {
+            if (students.put(student.name(), student) != null) {
+                throw new CannotCheck(student.name() + " is in two of the results");
+            }
+        }
+        var began = parts.stream().map(ClassResult::began).min(Comparator.naturalOrder()).orElseThrow();
+        return new ClassResult(parts.getFirst().tests(), began, parts.getFirst().labs(),
+                List.copyOf(students.values()));
+    }
+
     /** All labs of a student; empty where one of them is ungraded. */
     public Optional<Mark> mark(Student student) {
         var mark = Optional.of(Mark.NONE);
@@ -95,7 +119,11 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
          * sharing, and a step of which it could make none is left out of the mark.
          */
         public Mark mark(StepResult result) {
-            return result.made() == 0 ? Mark.NONE : new Mark(points * result.passed() / result.made(), points);
+            if (result.made() == 0) {
+                return Mark.NONE;
+            }
+            boolean all = result.passed() == result.made();   // then not a rounded share of them
+            return new Mark(all ? points : points * result.passed() / result.made(), points);
         }
     }
 
@@ -133,7 +161,12 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
      * @param source  the submitted file, for the lines that a message points to; or empty
      */
     public record LabResult(String lab, State state, String file, String digest, String message, String source,
-                            long millis, List<StepResult> steps) {}
+                            long millis, List<StepResult> steps) {
+        /** The same for another student, whose file says the same. */
+        LabResult at(String otherFile) {
+            return new LabResult(lab, state, otherFile, digest, message, source, millis, steps);
+        }
+    }
 
     public record StepResult(int number, List<CheckResult> checks) {
         public long passed() {

@@ -6,7 +6,6 @@ import grader.box.Box;
 import grader.check.CheckListener;
 import grader.check.CheckOptions;
 import grader.check.Checker;
-import grader.check.Submission;
 import grader.check.TrustedFiles;
 import grader.grade.ClassResult.LabResult;
 import grader.grade.ClassResult.Student;
@@ -33,8 +32,12 @@ public final class Grading {
 
     /** One lab of one student, which a worker may have to grade. */
     private record Task(HandedIn student, MarkedLab lab, CompletableFuture<LabResult> result) {
-        Submission file() {
+        HandedIn.LabFile file() {
             return student.files().get(lab.lab());
+        }
+
+        void end(LabResult found) {
+            result.complete(file() == null ? found : found.at(file().path()));
         }
     }
 
@@ -107,13 +110,13 @@ public final class Grading {
     /** Known results are read now: nothing that a program of a student's leaves in their place is taken for one. */
     private void prepare(Task task, Map<String, List<Task>> open) throws IOException {
         if (task.student().error().isPresent()) {
-            task.result().complete(task.lab().ungraded(task.student().error().get(), ""));
+            task.end(task.lab().ungraded(task.student().error().get(), ""));
         } else if (task.file() == null) {
-            task.result().complete(task.lab().missing());
+            task.end(task.lab().missing());
         } else {
-            var file = task.file();
+            var file = task.file().submission();
             var digest = ContentCache.hash(List.of(task.lab().digest(), file.text(), file.refusal().orElse("")));
-            remembered.find(digest).ifPresentOrElse(task.result()::complete,
+            remembered.find(digest).ifPresentOrElse(task::end,
                     () -> open.computeIfAbsent(digest, key -> new ArrayList<>()).add(task));
         }
     }
@@ -137,7 +140,7 @@ public final class Grading {
                 var tasks = open.get(digest);
                 var result = result(tasks.getFirst(), digest, checker);
                 for (var task : tasks) {
-                    task.result().complete(result);
+                    task.end(result);
                     listener.labEnded(task.student().name(), result);
                 }
             }
@@ -148,7 +151,7 @@ public final class Grading {
 
     private LabResult result(Task task, String digest, Checker checker) {
         var lab = task.lab();
-        var file = task.file();
+        var file = task.file().submission();
         try {
             listener.labBegan(task.student().name(), lab.lab().number());
             var how = CheckOptions.MARKS.ofSteps(1, lab.lastStep()).withWallClock(options.limit());

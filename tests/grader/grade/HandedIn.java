@@ -16,19 +16,23 @@ import grader.workbook.Printable;
  * @param files by lab; a lab that is not among them is missing
  * @param error why nothing of it could be read, or empty
  */
-public record HandedIn(String name, String path, List<String> notes, Map<Lab, Submission> files,
+public record HandedIn(String name, String path, List<String> notes, Map<Lab, LabFile> files,
                        Optional<String> error) {
+    /** @param path below the student's folder, or in the zip */
+    record LabFile(String path, Submission submission) {}
+
     private static final int MOST_NAMES = 5;
 
     /** @param labs all labs of the workbook */
     static HandedIn read(String name, Path place, String path, List<Lab> labs) {
         try (var contents = Contents.of(place)) {
-            var files = new LinkedHashMap<Lab, Submission>();
+            var files = new LinkedHashMap<Lab, LabFile>();
             var notes = new ArrayList<>(contents.notes());
             for (var lab : labs) {
                 var found = candidates(contents, lab);
                 if (!found.isEmpty()) {
-                    files.put(lab, contents.files().get(found.getFirst()).read(lab));
+                    var submission = contents.files().get(found.getFirst()).read(lab);
+                    files.put(lab, new LabFile(Printable.of(found.getFirst()), submission));
                 }
                 if (found.size() > 1) {
                     notes.add("of %s the one that counts is %s; also there: %s".formatted(

@@ -90,7 +90,7 @@ public final class Submissions {
             }
             named.add(each.named(name));
         }
-        named.sort(Comparator.comparing(HandedIn::name, String.CASE_INSENSITIVE_ORDER));
+        named.sort(Comparator.comparing(HandedIn::name, ClassResult.BY_NAME));
         return named;
     }
 }

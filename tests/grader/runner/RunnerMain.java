@@ -65,6 +65,7 @@ public final class RunnerMain {
             switch (order[0]) {
                 case "rehearse" -> {
                     load(order[1], order[2]);
+                    classPath.load(order[3]);   // before any code of a learner's, a failure is not the learner's
                     warmUp(order[3]);
                     tellDisabled(List.of(order).subList(4, order.length));
                 }

@@ -78,7 +78,7 @@ public final class RunnerProcess implements AutoCloseable {
         command.addAll(List.of("-cp", System.getProperty("java.class.path"),
                 "grader.runner.RunnerMain", address.toString()));
         var files = Stream.concat(Jvm.classPath().stream(), readable.stream()).toList();
-        var room = box.roomFor(new Box.Program(command, files, address, readsPackets));
+        var room = box.roomFor(new Box.Program(command, files, Optional.of(address), readsPackets));
         var builder = room.builder()
                 .redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(ProcessBuilder.Redirect.DISCARD);
         builder.environment().put("LC_ALL", "C.UTF-8");   // the operating system's messages in English, everywhere
