@@ -198,8 +198,8 @@ class ReportTest {
         try (var folders = Files.list(folder.resolve("students"))) {
             var names = folders.map(each -> each.getFileName().toString()).toList();
             assertEquals(small.students().size(), names.size());
-            assertEquals(List.of(), names.stream().filter(name -> name.matches("(?s).*[\\p{Cntrl}\\\\/:*?\"<>|].*|\\..*"))
-                    .toList());
+            assertEquals(List.of(), names.stream()
+                    .filter(name -> name.matches("(?s).*[\\p{Cntrl}\\\\/:*?\"<>|].*|\\..*")).toList());
         }
         try (var all = Files.list(folder)) {
             assertEquals(List.of("class.csv", "class.html", "class.json", "junit", "students"),
