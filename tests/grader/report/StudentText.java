@@ -86,7 +86,12 @@ final class StudentText {
     }
 
     private static String details(CheckMark check) {
-        return shown(check).map(result -> (result.message() + "\n" + result.place()).strip()).orElse(PRIVATE);
+        return shown(check).map(StudentText::messageAndPlace).orElse(PRIVATE);
+    }
+
+    /** The first line keeps what it is indented by: in a history its number stands there. */
+    static String messageAndPlace(CheckResult result) {
+        return (result.message() + "\n" + result.place()).stripTrailing();
     }
 
     /** Why a whole lab has no steps to show. */
