@@ -59,14 +59,15 @@ class HandoutTest {
     }
 
     /**
-     * Each three lines that follow one another in a solution, where the skeletons have none of them. Hints may quote
-     * them: they are what a student is given who asks.
+     * Each three lines that follow one another in a solution, where skeletons and tests have none of them. Hints may
+     * quote them: they are what a student is given who asks.
      */
     private static Set<String> ofSolutions() throws IOException {
         var passages = new HashSet<String>();
         var given = new HashSet<String>();
         for (var lab : Selection.book().labs()) {
-            lab.skeleton().lines().map(HandoutTest::squeezed).forEach(given::add);
+            var test = Files.readString(lab.tests().resolve(lab.testClass() + ".java"));
+            (lab.skeleton() + test).lines().map(HandoutTest::squeezed).forEach(given::add);
         }
         for (var lab : Selection.book().labs()) {
             var lines = Files.readAllLines(lab.solution()).stream().map(HandoutTest::squeezed)

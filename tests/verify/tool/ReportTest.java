@@ -220,7 +220,8 @@ class ReportTest {
         assertTrue(lines.get(2).matches(" +Çağla Ünsal +7\\.67 of 12 +#\\+\\+ +#"), lines.get(2));
         assertTrue(lines.get(3).matches(" +李小龍 +1 of 12 +\\+\\.\\. +-"), lines.get(3));
         assertTrue(lines.get(4).matches(" +Zoë +0 of 10 \\? +xxx +\\?"), lines.get(4));
-        int hardest = lines.indexOf("  hardest steps, with the share of their points that those have whose file was checked");
+        int hardest = lines.indexOf("  hardest steps, with the share of their points that those have whose file was "
+                + "checked");
         assertTrue(lines.get(hardest + 1).matches(" +401\\.3 +Cap the connections +10 %"), lines.get(hardest + 1));
         assertEquals("           11 fail: the eleventh client waits", lines.get(hardest + 2));
         assertTrue(lines.contains("  Zoë: not graded: 402 (the disk is full)"), lines.toString());
