@@ -12,10 +12,10 @@
 //SOURCES check/*.java
 //SOURCES compile/*.java
 //SOURCES runner/*.java
-//SOURCES grade/*.java
 //SOURCES show/*.java
 //SOURCES grade/*.java
 //SOURCES report/*.java
+//SOURCES handout/*.java
 //SOURCES speed/*.java
 //SOURCES maintain/*.java
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmn8m -Xlog:disable -Dworkbook.remember=true
@@ -26,6 +26,7 @@ import module java.base;
 import grader.commands.BenchCommand;
 import grader.commands.GradeCommand;
 import grader.commands.RegisterCommand;
+import grader.commands.HandoutCommand;
 import grader.commands.HintCommand;
 import grader.commands.IdeCommand;
 import grader.commands.NewCommand;
@@ -51,8 +52,9 @@ import picocli.CommandLine.Command;
         description = "The workbook's commands. A LAB is a number (401) or a name (401-tcp-server).",
         footer = {"", "Exit status: 0 all passed, 1 some step not passed, 2 could not check."},
         subcommands = {TestCommand.class, WatchCommand.class, HintCommand.class, ProgressCommand.class,
-            ResetCommand.class, GradeCommand.class, IdeCommand.class, BenchCommand.class, NewCommand.class, SkeletonCommand.class,
-            TranscriptsCommand.class, RegisterCommand.class, PrepareCommand.class})
+            ResetCommand.class, GradeCommand.class, HandoutCommand.class, IdeCommand.class, BenchCommand.class,
+            NewCommand.class, SkeletonCommand.class, TranscriptsCommand.class, RegisterCommand.class,
+            PrepareCommand.class})
 public final class Main {
     private static final int COULD_NOT_CHECK = 2;
 

@@ -8,6 +8,7 @@
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.19.2
 //DEPS io.github.java-diff-utils:java-diff-utils:4.12
 //DEPS org.jsoup:jsoup:1.24.1
+//DEPS dev.harrel:json-schema:1.8.1
 //MAIN verify.Main
 //SOURCES *.java
 //SOURCES lab/*.java
@@ -25,6 +26,7 @@
 //SOURCES ../grader/show/*.java
 //SOURCES ../grader/grade/*.java
 //SOURCES ../grader/report/*.java
+//SOURCES ../grader/handout/*.java
 //SOURCES ../grader/speed/*.java
 //SOURCES ../grader/maintain/*.java
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xlog:disable
@@ -55,9 +57,10 @@ public final class Main implements Callable<Integer> {
     private static final List<String> OF_LABS =
             List.of("lab.LabFilesTest", "lab.ChapterTest", "lab.PrefixTest", "lab.MistakeTest");
     private static final List<String> OF_THE_REST = List.of("book.CatalogTest", "book.ConventionsTest", "book.BookTest",
-            "book.BookTextTest", "book.BookPagesTest", "book.BookBuildTest",
-            "tool.GraderTest", "tool.GradeTest", "tool.NewLabTest", "tool.HostileTest", "tool.HostileClassTest",
-            "tool.WatchTest", "tool.TogetherTest", "tool.LauncherTest");
+            "book.BookTextTest", "book.BookPagesTest", "book.BookBuildTest", "book.ClassPageTest",
+            "tool.GraderTest", "tool.GradeTest", "tool.ReportTest", "tool.HandoutTest", "tool.GradescopeZipTest",
+            "tool.NewLabTest", "tool.HostileTest", "tool.HostileClassTest", "tool.WatchTest", "tool.TogetherTest",
+            "tool.LauncherTest");
     private static final String PARALLEL = "junit.jupiter.execution.parallel.";
     /** Twice the cores: a check waits as often as it works. */
     private static final int WORKERS = 2 * Runtime.getRuntime().availableProcessors();

@@ -10,7 +10,9 @@ import grader.grade.Grading;
 import grader.grade.HandedIn;
 import grader.grade.Submissions;
 import grader.grade.Weights;
+import grader.handout.GradescopeZip;
 import grader.report.ClassTable;
+import grader.report.Formats;
 import grader.report.Reports;
 import grader.show.GradeProgress;
 import grader.workbook.CannotCheck;
@@ -18,6 +20,7 @@ import grader.workbook.Lab;
 import grader.workbook.Workbook;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
@@ -102,11 +105,23 @@ public final class GradeCommand extends WorkbookCommand {
     @Option(names = "--jobs", paramLabel = "N", description = "How many to grade at a time. Default: one a core.")
     int jobs = Runtime.getRuntime().availableProcessors();
 
+    @Mixin
+    Formats formats;
+
+    @Option(names = "--gradescope-zip", paramLabel = "FILE", description = {
+        "Grade nothing: write an autograder for Gradescope, which grades with these options.",
+        "With --labs, --steps, --weights, --tests, --timeout."})
+    Path gradescopeZip;
+
     @Override
     int run() throws Exception {
+        if (gradescopeZip != null) {
+            return writeAutograder();
+        }
         if (paths.isEmpty()) {
             throw new CannotCheck("name a folder of submissions: " + Workbook.jbang() + " grade --help says more");
         }
+        formats.begin(System.out);
         var students = Submissions.find(book, paths);
         var progress = new GradeProgress(System.err);
         var grading = new Grading(book, options(box(students.size() == 1)), progress);
@@ -117,7 +132,22 @@ public final class GradeCommand extends WorkbookCommand {
         var result = grading.grade(shard.of(students), labs(students));
         grading.abandoned().ifPresent(why -> System.err.println("grading ended before its time: " + why + "\n"
                 + "Put the workbook's files back (git status names them), and grade in a box: --box=on"));
-        return write(result, out);
+        int status = write(result, out);
+        formats.write(result, System.out);
+        return status;
+    }
+
+    private int writeAutograder() throws IOException {
+        var chosen = book.labs(labs);
+        var options = new ArrayList<>(List.of("--timeout", Integer.toString(timeout)));
+        if (steps == Steps.core) {
+            options.addAll(List.of("--steps", "core"));
+        }
+        checkTests();
+        GradescopeZip.write(book, chosen, options, Optional.ofNullable(tests), Optional.ofNullable(weights),
+                gradescopeZip);
+        IO.println(gradescopeZip + " is written: upload it as the autograder of a programming assignment");
+        return DONE;
     }
 
     static int write(ClassResult result, Path out) throws IOException {
@@ -143,11 +173,15 @@ public final class GradeCommand extends WorkbookCommand {
     }
 
     private Grading.Options options(Box box) throws IOException {
+        checkTests();
+        return new Grading.Options(box, steps == Steps.core, weights == null ? Weights.NONE : Weights.read(weights),
+                Optional.ofNullable(tests), Duration.ofSeconds(timeout), Math.max(1, jobs), out);
+    }
+
+    private void checkTests() {
         if (tests != null && !Files.isDirectory(tests)) {
             throw new CannotCheck("there is no folder " + tests);
         }
-        return new Grading.Options(box, steps == Steps.core, weights == null ? Weights.NONE : Weights.read(weights),
-                Optional.ofNullable(tests), Duration.ofSeconds(timeout), Math.max(1, jobs), out);
     }
 
     private List<Lab> labs(List<HandedIn> students) throws IOException {

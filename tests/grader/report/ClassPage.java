@@ -140,14 +140,14 @@ final class ClassPage {
 
     private static String table(String caption, List<Hardness> steps) {
         return """
-                <div class="scroll">
+                <div class="scroll" role="region" aria-label="%1$s" tabindex="0">
                 <table class="tableblock hardest">
-                <caption class="title">%s</caption>
+                <caption class="title">%1$s</caption>
                 <thead><tr><th scope="col">Step</th><th scope="col">Points of the class</th>\
                 <th scope="col">Passed</th><th scope="col">Partly</th><th scope="col">Not passed</th>\
                 <th scope="col">What fails most often</th></tr></thead>
                 <tbody>
-                %s</tbody>
+                %2$s</tbody>
                 </table>
                 </div>
                 """.formatted(caption, steps.stream().map(ClassPage::row).collect(Collectors.joining()));
@@ -174,8 +174,8 @@ final class ClassPage {
         }
         return """
                 <section class="students" aria-labelledby="students">
-                <h2 id="students">Each student <small>Printed with the messages of those steps that were open on the screen.\
-                </small></h2>
+                <h2 id="students">Each student <small>Printed with the messages of those steps that were open on the \
+                screen.</small></h2>
                 %s</section>
                 """.formatted(sections);
     }

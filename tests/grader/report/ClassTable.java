@@ -13,6 +13,7 @@ import grader.show.StepTree;
 public final class ClassTable {
     private static final int WIDTH = 98;
     private static final int MOST_NAME = 28;
+    private static final int POINTS = 16;
     private static final int HARDEST = 5;
     private static final String LEGEND =
             "# step passed   + partly   . not passed   x does not compile   - no file   ? not graded";
@@ -20,13 +21,11 @@ public final class ClassTable {
     private final Marks marks;
     private final PrintStream out;
     private final int nameWidth;
-    private final boolean hasRoomForSteps;
 
     private ClassTable(Marks marks, PrintStream out) {
         this.marks = marks;
         this.out = out;
         nameWidth = marks.students().stream().mapToInt(each -> name(each).length()).max().orElse(0);
-        hasRoomForSteps = nameWidth + 24 + marks.labs().stream().mapToInt(ClassTable::stepsWidth).sum() <= WIDTH;
     }
 
     public static void print(ClassResult result, PrintStream out) {
@@ -35,23 +34,33 @@ public final class ClassTable {
     }
 
     private void print() {
-        var head = marks.labs().stream().map(lab -> cell(lab.number(), width(lab))).collect(Collectors.joining());
-        out.println(("  " + cell("", nameWidth) + cell("points", 16) + head).stripTrailing());
-        marks.students().forEach(this::print);
-        if (hasRoomForSteps) {
-            out.println("  " + LEGEND);
+        for (int from = 0; from < marks.labs().size(); ) {
+            int to = from + 1;
+            int room = WIDTH - nameWidth - POINTS - 6 - width(marks.labs().get(from));
+            while (to < marks.labs().size() && room >= width(marks.labs().get(to)) + 2) {
+                room -= width(marks.labs().get(to++)) + 2;
+            }
+            printLabs(from, to);
+            from = to;
         }
+        out.println("  " + LEGEND);
         printHardest();
         printNotes();
         var all = Mark.sum(marks.students().stream().map(StudentMark::mark));
         out.printf("  %s, %s of all points%n", StepTree.count(marks.students().size(), "student"), all.percent());
     }
 
-    private void print(StudentMark student) {
-        var labs = student.labs().stream().map(lab -> cell(hasRoomForSteps ? steps(lab) : shortly(lab),
-                width(lab.lab()))).collect(Collectors.joining());
-        var points = student.mark().toString() + (student.isComplete() ? "" : " ?");
-        out.println(("  " + cell(name(student), nameWidth) + cell(points, 16) + labs).stripTrailing());
+    /** As many labs as fit, {@code from}, inclusive, {@code to}, exclusive: the rest comes in a table below. */
+    private void printLabs(int from, int to) {
+        var head = marks.labs().subList(from, to).stream().map(lab -> cell(lab.number(), width(lab)))
+                .collect(Collectors.joining());
+        out.println(("  " + cell("", nameWidth) + cell("points", POINTS) + head).stripTrailing());
+        for (var student : marks.students()) {
+            var labs = student.labs().subList(from, to).stream().map(lab -> cell(steps(lab), width(lab.lab())))
+                    .collect(Collectors.joining());
+            var points = student.mark().toString() + (student.isComplete() ? "" : " ?");
+            out.println(("  " + cell(name(student), nameWidth) + cell(points, POINTS) + labs).stripTrailing());
+        }
     }
 
     private static String name(StudentMark student) {
@@ -59,12 +68,8 @@ public final class ClassTable {
         return name.length() <= MOST_NAME ? name : name.substring(0, MOST_NAME - 1) + "…";
     }
 
-    private int width(ClassResult.Lab lab) {
-        return hasRoomForSteps ? stepsWidth(lab) - 2 : 3;
-    }
-
-    private static int stepsWidth(ClassResult.Lab lab) {
-        return Math.max(3, lab.steps().size()) + 2;
+    private static int width(ClassResult.Lab lab) {
+        return Math.max(3, lab.steps().size());
     }
 
     private static String cell(String text, int width) {
@@ -80,16 +85,6 @@ public final class ClassTable {
             case MISSING -> "-";
             case SKIPPED, UNGRADED -> "?";
         }).collect(Collectors.joining());
-    }
-
-    private static String shortly(LabMark lab) {
-        long passed = lab.steps().stream().filter(step -> step.standing() == Standing.PASSED).count();
-        return switch (lab.state()) {
-            case GRADED -> passed + "/" + lab.steps().size();
-            case NOT_COMPILED -> "x";
-            case MISSING -> "-";
-            case UNGRADED -> "?";
-        };
     }
 
     private void printHardest() {

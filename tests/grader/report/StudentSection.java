@@ -144,9 +144,10 @@ final class StudentSection {
         }
         int first = Math.max(1, line - LINES_AROUND);
         int last = Math.min(source.size(), line + LINES_AROUND);
-        var rows = IntStream.rangeClosed(first, last).mapToObj(each -> "<span class=\"%s\">%s%5d  %s</span>".formatted(
-                each == line ? "here" : "near", each == line ? "&gt;" : " ", each,
-                Escaped.xml(cut(source.get(each - 1))))).collect(Collectors.joining("\n"));
+        var rows = IntStream.rangeClosed(first, last).mapToObj(each ->
+                "<span class=\"%s\">%s%5d  %s\n</span>".formatted(each == line ? "here" : "near",
+                        each == line ? "&gt;" : " ", each, Escaped.xml(cut(source.get(each - 1)))))
+                .collect(Collectors.joining());
         return "<pre class=\"lines\"><code>" + rows + "</code></pre>\n";
     }
 }

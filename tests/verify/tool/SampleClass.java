@@ -112,7 +112,20 @@ public final class SampleClass {
         return new ClassResult("fedcba98", Instant.parse("2026-11-28T10:20:30Z"), labs, IntStream
                 .rangeClosed(1, students).mapToObj(each -> new Student("student-%02d with a name".formatted(each),
                         "student-%02d".formatted(each),
-                        each == 7 ? List.of("2 files that nobody asked for") : List.of(), labs.stream().map(lab -> any(lab, random)).toList())).toList());
+                        each == 7 ? List.of("2 files that nobody asked for") : List.of(),
+                        labs.stream().map(lab -> any(lab, random)).toList())).toList());
+    }
+
+    /** The same student, each of whose failures says this. */
+    public static Student withWords(Student student, String words) {
+        return new Student(student.name(), student.path(), student.notes(), student.labs().stream().map(lab ->
+                new LabResult(lab.lab(), State.GRADED, lab.file(), lab.digest(), "", lab.source(), lab.millis(),
+                        lab.steps().stream().map(step -> withWords(step, words)).toList())).toList());
+    }
+
+    private static StepResult withWords(StepResult step, String words) {
+        return new StepResult(step.number(), step.checks().stream()
+                .map(check -> new CheckResult(check.id(), Outcome.FAIL, words, "", 0, words, 0)).toList());
     }
 
     private static LabResult any(Lab lab, Random random) {
