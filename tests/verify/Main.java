@@ -58,8 +58,9 @@ public final class Main implements Callable<Integer> {
             List.of("lab.LabFilesTest", "lab.ChapterTest", "lab.PrefixTest", "lab.MistakeTest");
     private static final List<String> OF_THE_REST = List.of("book.CatalogTest", "book.ConventionsTest", "book.BookTest",
             "book.BookTextTest", "book.BookPagesTest", "book.BookBuildTest", "book.ClassPageTest",
-            "tool.GraderTest", "tool.ReportTest", "tool.HandoutTest", "tool.GradescopeZipTest", "tool.NewLabTest",
-            "tool.HostileTest", "tool.WatchTest", "tool.TogetherTest", "tool.LauncherTest");
+            "tool.GraderTest", "tool.GradeTest", "tool.ReportTest", "tool.HandoutTest", "tool.GradescopeZipTest",
+            "tool.NewLabTest", "tool.HostileTest", "tool.HostileClassTest", "tool.WatchTest", "tool.TogetherTest",
+            "tool.LauncherTest");
     private static final String PARALLEL = "junit.jupiter.execution.parallel.";
     /** Twice the cores: a check waits as often as it works. */
     private static final int WORKERS = 2 * Runtime.getRuntime().availableProcessors();

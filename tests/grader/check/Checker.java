@@ -9,6 +9,7 @@ import grader.check.Verdict.StepResult;
 import grader.check.Verdict.TestResult;
 import grader.compile.Javac;
 import grader.compile.Libraries;
+import grader.runner.CompilerProcess;
 import grader.runner.RunnerProcess;
 import grader.speed.ContentCache;
 import grader.workbook.CannotCheck;
@@ -36,6 +37,7 @@ public final class Checker implements AutoCloseable {
     private final ContentCache cache;
     private final Libraries libraries;
     private Optional<Javac> javac = Optional.empty();
+    private Optional<CompilerProcess> compilerApart = Optional.empty();
     private Optional<RunnerProcess> ahead = Optional.empty();
 
     public Checker(Workbook book) {
@@ -46,9 +48,14 @@ public final class Checker implements AutoCloseable {
         this(book, reuse, Box.NONE, Optional.empty());
     }
 
-    /** @param privateTests a folder of a teacher's own tests, in folders that are named as those of the workbook */
+    /**
+     * For other people's files: each is compiled in another process, too.
+     *
+     * @param privateTests a folder of a teacher's own tests, in folders that are named as those of the workbook
+     */
     public Checker(Workbook book, Box box, Optional<Path> privateTests) {
         this(book, Reuse.NEVER, box, privateTests);
+        compilerApart = Optional.of(new CompilerProcess());
     }
 
     private Checker(Workbook book, Reuse reuse, Box box, Optional<Path> privateTests) {
@@ -168,7 +175,9 @@ public final class Checker implements AutoCloseable {
     }
 
     private List<Javac.Finding> compile(Submission submission, TestPlan plan, Path classes) throws IOException {
-        var findings = javac().compile(List.of(submission.compilable()), plan.libraries(), classes);
+        var source = submission.compilable();
+        var findings = compilerApart.isPresent() ? compilerApart.get().compile(source, plan.libraries(), classes)
+                : javac().compile(List.of(source), plan.libraries(), classes);
         if (findings.isEmpty() && !onlyUnnamedPackage(classes)) {
             var firstLine = submission.text().lines().findFirst().orElse("");
             return List.of(new Javac.Finding(submission.lab().fileName(), 1, 1, firstLine,
@@ -192,6 +201,7 @@ public final class Checker implements AutoCloseable {
     @Override
     public void close() throws IOException {
         ahead.ifPresent(RunnerProcess::close);
+        compilerApart.ifPresent(CompilerProcess::close);
         if (javac.isPresent()) {
             javac.get().close();
         }

@@ -227,8 +227,8 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
 
         private void must(List<SourceText> sources, List<Path> classPath, Path out) throws IOException {
             for (var finding : javac.compile(sources, classPath, out)) {
-                throw new CannotCheck("the workbook's own " + finding.file() + " does not compile, line "
-                        + finding.line() + ": " + finding.message());
+                throw new CannotCheck("%s, which the lab is checked with, does not compile, line %d: %s"
+                        .formatted(finding.file(), finding.line(), finding.message()));
             }
         }
 

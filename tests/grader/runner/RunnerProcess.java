@@ -151,6 +151,20 @@ public final class RunnerProcess implements AutoCloseable {
         order("load", joined(libraries), joined(classes));
     }
 
+    /** What the compiler finds in a file, and a last record that says how it is now. */
+    List<List<String>> compile(String name, Path text, List<Path> classPath, Path out) throws IOException {
+        order("compile", name, text.toString(), joined(classPath), out.toString());
+        var answer = new ArrayList<List<String>>();
+        do {
+            var record = next();
+            if (record.isEmpty() || record.getFirst().equals("crash")) {
+                throw new CannotCheck("the compiler ended: " + (record.isEmpty() ? whyEnded() : record.getLast()));
+            }
+            answer.add(record);
+        } while (!answer.getLast().getFirst().equals("compiled"));
+        return answer;
+    }
+
     private static String joined(List<Path> paths) {
         return paths.stream().map(Path::toString).collect(Collectors.joining(File.pathSeparator));
     }
