@@ -188,6 +188,12 @@ class ReportTest {
                 "the teacher's own check\n       one of your teacher's own checks\n", "7.67 of 12 points")) {
             assertTrue(text.contains(words), words + " is not in\n" + text);
         }
+        var begun = Files.readString(folder.resolve("students", "李小龍", "result.txt"));
+        for (var words : List.of("an ephemeral port is told\n         seen: the run ended\n",
+                "one line is echoed\n       not run: the run had ended before\n", "                to do\n"
+                + "     to do: the TODO of this step is still in the file\n")) {
+            assertTrue(begun.contains(words), words + " is not in\n" + begun);
+        }
         assertEquals(2, text.split("seen: ", -1).length - 1, "the message of the private check is not there");
         var xml = Files.readString(folder.resolve("junit", "Çağla Ünsal.xml"));
         assertEquals(4, xml.split("seen: ", -1).length - 1, "two failures, each with an attribute and a text");
