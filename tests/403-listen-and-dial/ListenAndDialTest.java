@@ -821,6 +821,29 @@ class ListenAndDialTest {
         }
 
         @Test
+        void an_attempt_that_is_slower_than_the_stagger_can_still_win() throws Exception {
+            // rejects: the stagger as the limit of an attempt; a race that gives up an attempt when the next one begins
+            var slow = loopback(1);
+            var nextHasBegun = new CountDownLatch(1);
+            var socket = closeLater(new Socket());
+            var limits = new ArrayList<Duration>();
+            var dialed = raced(LONG, Duration.ofMillis(5), (to, timeout) -> {
+                if (to.equals(slow)) {
+                    limits.add(timeout);
+                    await(nextHasBegun);
+                    return connected(to, socket);
+                }
+                nextHasBegun.countDown();
+                Thread.sleep(timeout);
+                throw new ListenAndDial.DialException(attempt(to, TIMED_OUT), null);
+            }, slow, loopback(2));
+            Check.that(dialed.socket() == socket, "the first address to win, as it connects and the second does not, got "
+                    + dialed.attempts(), "an attempt goes on when the next one begins");
+            Check.that(limits.getFirst().compareTo(Duration.ofSeconds(30)) > 0, "a timeout near 1 min for the first attempt, got "
+                    + shown(limits.getFirst()), "the stagger says when the next attempt begins, not when this one ends");
+        }
+
+        @Test
         void of_several_connections_one_is_kept() throws Exception {   // rejects: a loser that nobody closes
             var servers = Stream.generate(ListenAndDialTest::channel).limit(8).toList();
             for (int round = 0; round < 10; round++) {
@@ -847,7 +870,7 @@ class ListenAndDialTest {
                 if (to.equals(slow)) {
                     slowHasBegun.countDown();
                     try {
-                        Thread.sleep(timeout);
+                        Thread.sleep(HOUR);
                     } catch (InterruptedException e) {
                         Thread.sleep(20);   // an attempt may connect in spite of an interrupt, and some time after it
                     }
@@ -860,29 +883,6 @@ class ListenAndDialTest {
             Check.that(loser.isClosed(), "the socket of a slower attempt to be closed when race() returns, it is still open",
                     "wait until no attempt is under way, and then close every connection but the winner");
             Check.that(!winner.socket().isClosed(), "the winner to be open, it is closed", "close the others only");
-        }
-
-        @Test
-        void an_attempt_that_is_slower_than_the_stagger_can_still_win() throws Exception {
-            // rejects: the stagger as the limit of an attempt; a race that gives up an attempt when the next one begins
-            var slow = loopback(1);
-            var nextHasBegun = new CountDownLatch(1);
-            var socket = closeLater(new Socket());
-            var limits = new ArrayList<Duration>();
-            var dialed = raced(LONG, Duration.ofMillis(5), (to, timeout) -> {
-                if (to.equals(slow)) {
-                    limits.add(timeout);
-                    await(nextHasBegun);
-                    return connected(to, socket);
-                }
-                nextHasBegun.countDown();
-                Thread.sleep(timeout);
-                throw new ListenAndDial.DialException(attempt(to, TIMED_OUT), null);
-            }, slow, loopback(2));
-            Check.that(dialed.socket() == socket, "the first address to win, as it connects and the second does not, got "
-                    + dialed.attempts(), "an attempt goes on when the next one begins");
-            Check.that(limits.getFirst().compareTo(Duration.ofSeconds(30)) > 0, "a timeout near 1 min for the first attempt, got "
-                    + shown(limits.getFirst()), "the stagger says when the next attempt begins, not when this one ends");
         }
 
         @Test
