@@ -119,11 +119,13 @@ public final class HijackServer implements AutoCloseable {
         private Optional<Message.Closed> end = Optional.empty();  // reading
 
         private WebSocket(Hijacked connection, Limits limits,
-                Optional<String> subprotocol) {
+                Optional<String> subprotocol) throws IOException {
             this.connection = connection;
             this.limits = limits;
             this.subprotocol = subprotocol;
             writer = new FrameWriter(connection.out());
+            connection.client.input.waitTwice(
+                    limits.pingInterval(), writer::ping);
         }
 
         /**
@@ -139,6 +141,9 @@ public final class HijackServer implements AutoCloseable {
                 Limits limits, String... subprotocols) throws IOException {
             Objects.requireNonNull(limits, "limits");
             try {
+                if (!request.isRead()) {
+                    throw refuse(400, "a handshake has no body");
+                }
                 checkHandshake(request);
             } catch (HandshakeException e) {
                 e.answer(response);
@@ -178,7 +183,7 @@ public final class HijackServer implements AutoCloseable {
         /** Called by {@link #receive}; a broken rule is its FrameException. */
         private Message nextMessage() throws IOException {
             throw new UnsupportedOperationException(
-                    "TODO step 6: read frames until a message is whole; answer a ping at once; a close frame is for closeReceived()");
+                    "TODO step 6: read frames from connection.in() until a message is whole; answer a ping at once; a close frame is for closeReceived()");
         }
 
         /** UTF-8, and nothing else (section 8.1). */
@@ -193,17 +198,17 @@ public final class HijackServer implements AutoCloseable {
             return true;
         }
 
-        /** The client says goodbye: so does the server, and hangs up. */
+        /** The client's close frame: the server answers it, and closes. */
         private Message closeReceived(Frame frame) throws IOException {
             // TODO step 7: check code and reason, send the same back, and it is over(): with the code, or NO_CODE
             return over(LOST, "");
         }
 
         /**
-         * Says goodbye, waits for the client's goodbye, at most
-         * {@code closeTimeout}, and ends the TCP connection. What comes in
-         * between is thrown away. Any thread may call it, again and again; a
-         * thread in {@link #receive} gets the {@link Message.Closed}.
+         * Sends a close frame, waits for the client's, and ends the TCP
+         * connection; all of it takes at most {@code closeTimeout}. What comes
+         * in between is thrown away. Any thread may call it, again and again;
+         * a thread in {@link #receive} gets the {@link Message.Closed}.
          *
          * @param code   1000 to 1003, 1007 to 1014 or 3000 to 4999
          * @param reason at most 123 bytes in UTF-8
@@ -217,9 +222,12 @@ public final class HijackServer implements AutoCloseable {
         // ---- given from here on ----
 
         /**
-         * Waits for the next message, and answers pings meanwhile. When all is
-         * over, however, that is a {@link Message.Closed}, at every call. A
-         * client that breaks the protocol is told so, and it is over.
+         * Waits for the next message, and answers pings meanwhile. After the
+         * end every call returns the same {@link Message.Closed}. A client that
+         * breaks the protocol is sent the code of the rule it broke, and the
+         * connection ends. A client that sends nothing for {@code pingInterval}
+         * is sent a ping; if nothing comes for as long again, the result is
+         * 1006.
          */
         public Message receive() {
             reading.lock();
@@ -234,17 +242,17 @@ public final class HijackServer implements AutoCloseable {
             }
         }
 
-        /** The one that was agreed on, if any was. */
+        /** The subprotocol that the server has chosen, if any. */
         public Optional<String> subprotocol() {
             return subprotocol;
         }
 
-        /** @throws IOException "closed" after either side's goodbye */
+        /** @throws IOException "closed" after either side's close frame */
         public void sendText(String text) throws IOException {
             send(TEXT, utf8(text));
         }
 
-        /** @throws IOException "closed" after either side's goodbye */
+        /** @throws IOException "closed" after either side's close frame */
         public void sendBinary(byte[] data) throws IOException {
             send(BINARY, data);
         }
@@ -271,56 +279,53 @@ public final class HijackServer implements AutoCloseable {
             }
         }
 
-        /** Ends the TCP connection; receive() says this from now on. */
+        /** Ends the TCP connection; receive() returns this from now on. */
         private Message over(int code, String reason) {
             end = Optional.of(new Message.Closed(code, reason));
             connection.close();
             return end.get();
         }
 
-        /** Tells the client what rule it broke, and hangs up in two steps. */
+        /** Sends the code of the broken rule, and closes in two steps. */
         private Message fail(FrameException e) {
-            int code = e.closeCode();
             try (var _ = cutAfter(limits.closeTimeout())) {
-                writer.writeClose(closePayload(code, e.getMessage()));
-                hangUp(connection.socket(), connection.in());
+                writer.writeClose(closePayload(e.closeCode, e.getMessage()));
+                connection.client.hangUp();
             } catch (IOException gone) {
                 // Nobody listens any more.
             }
-            return over(code, e.getMessage());
+            return over(e.closeCode, e.getMessage());
         }
 
         private static byte[] closePayload(int code, String reason) {
             var bytes = utf8(Objects.requireNonNull(reason, "reason"));
             if (!mayTravel(code)) {
                 throw new IllegalArgumentException(
-                        "code " + code + " is not for the wire");
+                        "code " + code + " must not be sent");
             }
             requireRange("bytes of reason", bytes.length, 0, 123);
             return ByteBuffer.allocate(2 + bytes.length)
                     .putShort((short) code).put(bytes).array();
         }
 
-        /** Closed in time, it does nothing. */
-        private interface Cut extends AutoCloseable {
+        /** A timer that ends with the block it is used in. */
+        private record Cut(Thread timer) implements AutoCloseable {
             @Override
-            void close();
+            public void close() {
+                timer.interrupt();
+            }
         }
 
-        /** A blocked read or write knows no limit, and nothing but this. */
+        /** Only a close ends a blocked write, so a timer closes. */
         private Cut cutAfter(Duration limit) {
-            if (limit.isZero()) {
-                return () -> { };
-            }
-            var timer = Thread.ofVirtual().name("lab407-cut").start(() -> {
+            return new Cut(Thread.ofVirtual().name("lab407-cut").start(() -> {
                 try {
-                    Thread.sleep(limit);
+                    Thread.sleep(limit.isZero() ? FOREVER : limit);
                     connection.close();
                 } catch (InterruptedException e) {
                     // In time.
                 }
-            });
-            return timer::interrupt;
+            }));
         }
 
         private static HandshakeException refuse(int status, String why) {
@@ -337,9 +342,9 @@ public final class HijackServer implements AutoCloseable {
         /** The first of the server's that the client has offered. */
         private static Optional<String> choose(
                 Request request, List<String> spoken) {
-            return spoken.stream().filter(each ->
-                    request.tokens("Sec-WebSocket-Protocol").contains(each))
-                    .findFirst();
+            var offered = values(request.headers(), "Sec-WebSocket-Protocol")
+                    .flatMap(HijackServer::split).toList();
+            return spoken.stream().filter(offered::contains).findFirst();
         }
     }
 
@@ -351,8 +356,8 @@ public final class HijackServer implements AutoCloseable {
     private static final int PONG = 10;
 
     private static final int PROTOCOL_ERROR = 1002;
-    private static final int NO_CODE = 1005;    // never on the wire
-    private static final int LOST = 1006;       // never on the wire
+    private static final int NO_CODE = 1005;    // is never sent
+    private static final int LOST = 1006;       // is never sent
     private static final int NOT_UTF_8 = 1007;
     private static final int TOO_BIG = 1009;
 
@@ -364,7 +369,7 @@ public final class HijackServer implements AutoCloseable {
 
         private final OutputStream out;
         private final ReentrantLock lock = new ReentrantLock();
-        private boolean saidGoodbye;   // guarded by lock
+        private boolean closeSent;   // guarded by lock
 
         FrameWriter(OutputStream out) {
             this.out = out;
@@ -374,10 +379,10 @@ public final class HijackServer implements AutoCloseable {
         boolean write(int opcode, byte[] payload) throws IOException {
             lock.lock();
             try {
-                if (saidGoodbye) {
+                if (closeSent) {
                     return false;
                 }
-                saidGoodbye = opcode == CLOSE;
+                closeSent = opcode == CLOSE;
                 out.write(frame(opcode, payload));
                 return true;
             } finally {
@@ -385,12 +390,25 @@ public final class HijackServer implements AutoCloseable {
             }
         }
 
-        /** A second goodbye is not sent. */
+        /** A second close frame is not sent. */
         void writeClose(byte[] payload) throws IOException {
             write(CLOSE, payload);
         }
 
-        /** Whole, in one array: one write, and mostly one segment. */
+        /** Asks a silent client for a pong, unless a write is under way. */
+        void ping() {
+            if (lock.tryLock()) {
+                try {
+                    write(PING, new byte[0]);
+                } catch (IOException e) {
+                    // Whoever reads will notice.
+                } finally {
+                    lock.unlock();
+                }
+            }
+        }
+
+        /** The whole frame in one array, for a single write. */
         private static byte[] frame(int opcode, byte[] payload) {
             int length = payload.length;
             int head = length < 126 ? 2 : length < 0x10000 ? 4 : 10;
@@ -418,7 +436,7 @@ public final class HijackServer implements AutoCloseable {
          * The end.
          *
          * @param code   the client's, or that of the rule it broke; 1005 when
-         *               it gave none, 1006 when it left without a goodbye
+         *               it gave none, 1006 when no close frame came
          * @param reason may be empty
          */
         record Closed(int code, String reason) implements Message {}
@@ -429,34 +447,44 @@ public final class HijackServer implements AutoCloseable {
      *
      * @param maxFrame     bytes of one frame's payload, at least 125
      * @param maxMessage   bytes of one message, at least 1
-     * @param closeTimeout how long a goodbye may take; zero means no limit
+     * @param pingInterval silence after which {@link WebSocket#receive} sends a
+     *                     ping, and how long it then waits; zero means no limit
+     * @param closeTimeout how long a close may take; zero means no limit
      */
-    public record Limits(int maxFrame, int maxMessage, Duration closeTimeout) {
+    public record Limits(int maxFrame, int maxMessage, Duration pingInterval,
+            Duration closeTimeout) {
 
         public Limits {
             requireRange("maxFrame", maxFrame, 125, 1 << 30);
             requireRange("maxMessage", maxMessage, 1, 1 << 30);
+            requireNotNegative("pingInterval", pingInterval);
             requireNotNegative("closeTimeout", closeTimeout);
         }
 
-        /** Frames of 1 MiB, messages of 4 MiB, 5 s. */
+        /** Frames of 1 MiB, messages of 4 MiB, pings after 30 s, 5 s. */
         public static Limits defaults() {
-            return new Limits(1 << 20, 4 << 20, Duration.ofSeconds(5));
+            return new Limits(1 << 20, 4 << 20, Duration.ofSeconds(30),
+                    Duration.ofSeconds(5));
         }
 
         /** The same with another limit for frames. */
-        public Limits withMaxFrame(int maxFrame) {
-            return new Limits(maxFrame, maxMessage, closeTimeout);
+        public Limits withMaxFrame(int bytes) {
+            return new Limits(bytes, maxMessage, pingInterval, closeTimeout);
         }
 
         /** The same with another limit for messages. */
-        public Limits withMaxMessage(int maxMessage) {
-            return new Limits(maxFrame, maxMessage, closeTimeout);
+        public Limits withMaxMessage(int bytes) {
+            return new Limits(maxFrame, bytes, pingInterval, closeTimeout);
         }
 
-        /** The same with another limit for the goodbye. */
-        public Limits withCloseTimeout(Duration closeTimeout) {
-            return new Limits(maxFrame, maxMessage, closeTimeout);
+        /** The same with another limit for silence. */
+        public Limits withPingInterval(Duration limit) {
+            return new Limits(maxFrame, maxMessage, limit, closeTimeout);
+        }
+
+        /** The same with another limit for a close. */
+        public Limits withCloseTimeout(Duration limit) {
+            return new Limits(maxFrame, maxMessage, pingInterval, limit);
         }
     }
 
@@ -476,16 +504,15 @@ public final class HijackServer implements AutoCloseable {
         }
 
         private void answer(Response response) throws IOException {
-            response.status(status);
             switch (status) {
-                case 405 -> response.header("Allow", "GET")
-                        .header("Connection", "close");
+                case 405 -> response.header("Allow", "GET");
                 case 426 -> response.header("Upgrade", "websocket")
                         .header("Sec-WebSocket-Version", "13")
-                        .header("Connection", "Upgrade, close");
-                default -> response.header("Connection", "close");
+                        .header("Connection", "Upgrade");
+                default -> { }
             }
-            response.send(getMessage() + "\n");
+            response.status(status).header("Connection", "close")
+                    .send(getMessage() + "\n");
         }
     }
 
@@ -517,13 +544,14 @@ public final class HijackServer implements AutoCloseable {
     }
 
     private static final Duration FIVE_SECONDS = Duration.ofSeconds(5);
+    private static final Duration FOREVER = Duration.ofNanos(Long.MAX_VALUE);
     private static final Cleaner CLEANER = Cleaner.create();
 
     private final ReentrantLock lock = new ReentrantLock();
     private final Condition changed = lock.newCondition();
-    private final Set<Client> http = new HashSet<>();       // guarded by lock
-    private final Set<Thread> threads = new HashSet<>();    // guarded by lock
-    private boolean closed;                                 // guarded by lock
+    /** Whose threads have not ended. Guarded by lock. */
+    private final Set<Client> clients = new HashSet<>();
+    private boolean closed;              // guarded by lock
     private volatile boolean closing;    // set once, never taken back
     private Semaphore places;
     private Thread acceptor;
@@ -562,25 +590,31 @@ public final class HijackServer implements AutoCloseable {
         lock.lock();
         try {
             return new Stats(counters.requests.sum(),
-                    counters.badRequests.sum(), http.size(), hijacked.size(),
-                    counters.hijackedTotal.sum(), counters.reclaimed.sum());
+                    counters.badRequests.sum(), (int) inHttp().count(),
+                    hijacked.size(), counters.hijackedTotal.sum(),
+                    counters.reclaimed.sum());
         } finally {
             lock.unlock();
         }
     }
 
+    /** Call it under the lock. */
+    private Stream<Client> inHttp() {
+        return clients.stream().filter(client -> client.isInHttp);
+    }
+
     private void acceptLoop() {
-        while (!closing) {
-            try {
+        try {
+            while (!closing) {
                 places.acquire();
                 serve(accept());
-            } catch (InterruptedException e) {
-                return;   // only shutdown() interrupts
             }
+        } catch (InterruptedException e) {
+            // Only shutdown() interrupts.
         }
     }
 
-    /** Goes on trying: it is mostly descriptors that are missing for now. */
+    /** Tries again after a failure: usually descriptors have run out. */
     private Socket accept() throws InterruptedException {
         while (true) {
             try {
@@ -605,7 +639,7 @@ public final class HijackServer implements AutoCloseable {
                         converse(client);
                     } finally {
                         leaveHttp(client);
-                        gone(client.thread);
+                        update(() -> clients.remove(client));
                     }
                 });
         lock.lock();
@@ -614,8 +648,7 @@ public final class HijackServer implements AutoCloseable {
                 client.closeSocket();
                 return;
             }
-            http.add(client);
-            threads.add(client.thread);
+            clients.add(client);
         } finally {
             lock.unlock();
         }
@@ -623,21 +656,18 @@ public final class HijackServer implements AutoCloseable {
     }
 
     private void leaveHttp(Client client) {
-        lock.lock();
-        try {
-            if (http.remove(client)) {
+        update(() -> {
+            if (client.isInHttp) {
+                client.isInHttp = false;
                 places.release();
-                changed.signalAll();
             }
-        } finally {
-            lock.unlock();
-        }
+        });
     }
 
-    private void gone(Thread thread) {
+    private void update(Runnable change) {
         lock.lock();
         try {
-            threads.remove(thread);
+            change.run();
             changed.signalAll();
         } finally {
             lock.unlock();
@@ -679,37 +709,33 @@ public final class HijackServer implements AutoCloseable {
      */
     public boolean shutdown(Duration grace) throws InterruptedException {
         requireNotNegative("grace", grace);
-        lock.lock();
-        try {
+        update(() -> {
             closing = true;
-            http.stream().filter(client -> client.isIdle)
+            inHttp().filter(client -> client.isIdle)
                     .forEach(Client::closeSocket);
-        } finally {
-            lock.unlock();
-        }
+        });
         closeQuietly(listener);
         acceptor.interrupt();
         acceptor.join(FIVE_SECONDS);
         lock.lock();
         try {
-            var me = Thread.currentThread();
-            Predicate<Client> other = client -> client.thread != me;
-            await(() -> http.stream().noneMatch(other), grace);
-            var rest = http.stream().filter(other).toList();
+            awaitOthers(client -> client.isInHttp, grace);
+            var rest = inHttp().filter(Client::isAnother).toList();
             rest.forEach(Client::closeSocket);
             rest.forEach(client -> client.thread.interrupt());
-            await(() -> http.stream().noneMatch(other), FIVE_SECONDS);
+            awaitOthers(client -> client.isInHttp, FIVE_SECONDS);
             return rest.isEmpty();
         } finally {
             lock.unlock();
         }
     }
 
-    /** Call it under the lock. */
-    private void await(BooleanSupplier condition, Duration limit)
+    /** Waits until no other thread's client is such. Call it under the lock. */
+    private void awaitOthers(Predicate<Client> such, Duration limit)
             throws InterruptedException {
         long left = nanos(limit);
-        while (!condition.getAsBoolean() && left > 0) {
+        while (left > 0
+                && clients.stream().anyMatch(such.and(Client::isAnother))) {
             left = changed.awaitNanos(left);
         }
     }
@@ -728,9 +754,9 @@ public final class HijackServer implements AutoCloseable {
             try {
                 closed = true;   // who hijacks now has come too late
                 endHijacked();
-                threads.remove(Thread.currentThread());
-                threads.forEach(Thread::interrupt);
-                await(threads::isEmpty, FIVE_SECONDS);
+                clients.stream().filter(Client::isAnother)
+                        .forEach(client -> client.thread.interrupt());
+                awaitOthers(client -> true, FIVE_SECONDS);
             } finally {
                 lock.unlock();
             }
@@ -747,10 +773,13 @@ public final class HijackServer implements AutoCloseable {
     /** One TCP connection, and the one buffer that it is read through. */
     private static final class Client {
 
+        private static final long HANG_UP_NANOS = 1_000_000_000;
+
         private final HijackServer server;
         private final Socket socket;
         private final Input input;
         private Thread thread;                // set once, before it starts
+        private boolean isInHttp = true;      // guarded by the server's lock
         private boolean isIdle;               // guarded by the server's lock
         private volatile boolean isHijacked;
 
@@ -764,6 +793,10 @@ public final class HijackServer implements AutoCloseable {
             return isHijacked;
         }
 
+        private boolean isAnother() {
+            return thread != Thread.currentThread();
+        }
+
         /**
          * Waits for a request, at most idleTimeout for its first byte and
          * headTimeout for the rest of its head; empty at the client's end.
@@ -771,12 +804,15 @@ public final class HijackServer implements AutoCloseable {
         Optional<Request> nextRequest() throws IOException {
             var options = server.options;
             input.waitAtMost(options.idleTimeout());
-            if (!hasMore()) {
+            server.update(() -> isIdle = true);   // shutdown closes it then
+            boolean hasMore = !server.closing && input.fill();
+            server.update(() -> isIdle = false);
+            if (!hasMore) {
                 return Optional.empty();
             }
             input.endAfter(options.headTimeout());
             try {
-                var request = new HeadReader(input, options).read();
+                var request = readRequest(input, options);
                 server.counters.requests.increment();
                 return Optional.of(request);
             } catch (SocketTimeoutException e) {
@@ -786,61 +822,43 @@ public final class HijackServer implements AutoCloseable {
             }
         }
 
-        /** Until then the client is idle, and a shutdown closes it. */
-        private boolean hasMore() throws IOException {
-            try {
-                return setIdle(true) && input.fill();
-            } finally {
-                setIdle(false);
-            }
-        }
-
-        private boolean setIdle(boolean idle) {
-            server.lock.lock();
-            try {
-                isIdle = idle;
-                return !server.closing;
-            } finally {
-                server.lock.unlock();
-            }
-        }
-
         /** Tells the client what was wrong. This is its last answer. */
         void refuse(BadRequestException e) {
             server.counters.badRequests.increment();
             var none = new Request("GET", "/", "HTTP/1.0", List.of(),
-                    new Body(input, 0, false, false, server.options));
+                    new Body(input, 0, false, server.options));
             new Response(this, none).fail(e);
         }
 
-        /**
-         * In two steps, so that the last answer survives a client that is still
-         * sending (RFC 9112 section 9.6).
-         */
+        /** In two steps. */
         void close() {
             try (socket) {
-                hangUp(socket, input);
+                hangUp();
             } catch (IOException e) {
                 // The client was faster.
             }
         }
 
+        /**
+         * Half-closes, and reads on until the client has closed, for at most
+         * 1 s: what was sent last then survives a client that is still sending
+         * (RFC 9112 section 9.6).
+         */
+        void hangUp() throws IOException {
+            socket.shutdownOutput();
+            var bin = new byte[8 * 1024];
+            long began = System.nanoTime();
+            long left = HANG_UP_NANOS;
+            int count = 0;
+            while (count >= 0 && left > 0) {
+                socket.setSoTimeout(millis(Duration.ofNanos(left)));
+                count = socket.getInputStream().read(bin);
+                left = HANG_UP_NANOS - (System.nanoTime() - began);
+            }
+        }
+
         void closeSocket() {
             closeQuietly(socket);
-        }
-    }
-
-    /** Half-closes, and reads on until the client has closed, for 1 s. */
-    private static void hangUp(Socket socket, InputStream in)
-            throws IOException {
-        socket.shutdownOutput();
-        long end = System.nanoTime() + 1_000_000_000;
-        var bin = new byte[8 * 1024];
-        int count = 0;
-        while (count >= 0 && System.nanoTime() - end < 0) {
-            socket.setSoTimeout(millis(
-                    Duration.ofNanos(end - System.nanoTime())));
-            count = in.read(bin);
         }
     }
 
@@ -855,6 +873,7 @@ public final class HijackServer implements AutoCloseable {
         private int from;
         private int to;
         private OptionalLong deadline = OptionalLong.empty();
+        private Optional<Runnable> whenSilent = Optional.empty();
 
         Input(Socket socket) {
             this.socket = socket;
@@ -883,11 +902,6 @@ public final class HijackServer implements AutoCloseable {
             return count;
         }
 
-        @Override
-        public int available() {
-            return buffered();
-        }
-
         /** Waits for a byte where none is left; false at the end. */
         boolean fill() throws IOException {
             if (from < to) {
@@ -900,15 +914,32 @@ public final class HijackServer implements AutoCloseable {
                 }
                 socket.setSoTimeout(millis(Duration.ofNanos(left)));
             }
+            int count = readSocket();
             from = 0;
-            to = Math.max(0, socket.getInputStream().read(buffer));
+            to = Math.max(0, count);
             return to > 0;
+        }
+
+        private int readSocket() throws IOException {
+            var in = socket.getInputStream();
+            try {
+                return in.read(buffer);
+            } catch (SocketTimeoutException e) {
+                whenSilent.orElseThrow(() -> e).run();
+                return in.read(buffer);   // waits once more
+            }
         }
 
         /** From now on, a limit for each single read; zero means none. */
         void waitAtMost(Duration limit) throws IOException {
             deadline = OptionalLong.empty();
             socket.setSoTimeout(millis(limit));
+        }
+
+        /** The same, with something to do before a read waits once more. */
+        void waitTwice(Duration limit, Runnable between) throws IOException {
+            waitAtMost(limit);
+            whenSilent = Optional.of(between);
         }
 
         /** From now on, one limit for all reads together; zero means none. */
@@ -919,23 +950,16 @@ public final class HijackServer implements AutoCloseable {
             }
         }
 
-        /** The next line without its end, of at most so many bytes. */
+        /** The next line without its CRLF, of at most so many bytes. */
         String line(int most) throws IOException {
             var line = new StringBuilder();
-            int next = next();
-            while (next != '\n') {
-                if (line.length() >= most) {
-                    throw new BadRequestException(431, "the head is too long");
-                }
+            for (int next = next(); next != '\r'; next = next()) {
+                require(line.length() < most, 431, "the head is too long");
+                require(next >= ' ' && next != 127 || next == '\t', 400,
+                        "a control character");   // a bare LF is one, too
                 line.append((char) next);
-                next = next();
             }
-            if (!line.isEmpty() && line.charAt(line.length() - 1) == '\r') {
-                line.setLength(line.length() - 1);
-            }
-            if (line.chars().anyMatch(c -> c < ' ' && c != '\t')) {
-                throw new BadRequestException(400, "a control character");
-            }
+            require(next() == '\n', 400, "a CR without LF");
             return line.toString();
         }
 
@@ -948,71 +972,68 @@ public final class HijackServer implements AutoCloseable {
         }
     }
 
+    private static final Pattern REQUEST =
+            Pattern.compile("(\\S+) (\\S+) (HTTP/\\d\\.\\d)");
+    private static final Pattern FIELD = Pattern.compile(
+            "([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*");
+    private static final Pattern HOST = Pattern.compile(
+            "([\\w.~!$&'()*+,;=%-]*|\\[[0-9A-Fa-f:.]+])(:\\d*)?");
+    private static final Pattern CHUNK =
+            Pattern.compile("([0-9a-fA-F]{1,15})([ \t]*;.*)?");
+
     /**
-     * Reads heads of requests, and takes no chances: what two programs may
-     * understand in two ways is refused (RFC 9112 sections 3, 5 and 6).
+     * Reads the head of a request. What two programs may understand in two
+     * ways is refused (RFC 9112 sections 2.2, 3, 5 and 6).
      */
-    private record HeadReader(Input input, Options options) {
-
-        private static final Pattern REQUEST =
-                Pattern.compile("(\\S+) (\\S+) (HTTP/\\d\\.\\d)");
-        private static final Pattern FIELD = Pattern.compile(
-                "([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*");
-
-        Request read() throws IOException {
-            int left = options.maxHeadBytes();
-            var line = input.line(left);
-            if (line.isEmpty()) {   // one is forgiven: section 2.2
-                line = input.line(left);
-            }
-            left -= line.length();
-            var first = REQUEST.matcher(line);
-            require(first.matches(), 400, "no request line");
-            var version = first.group(3);
-            require(version.startsWith("HTTP/1."), 505, version);
-            version = version.equals("HTTP/1.0") ? version : "HTTP/1.1";
-            var headers = new ArrayList<Header>();
-            for (line = input.line(left); !line.isEmpty();
-                    line = input.line(left)) {
-                var field = FIELD.matcher(line);
-                require(field.matches(), 400, "no header field");
-                headers.add(new Header(field.group(1), field.group(2)));
-                left -= line.length() + 2;
-                require(left > 0, 431, "the head is too long");
-            }
-            long hosts = count(headers, "Host");
-            require(hosts == 1 || hosts == 0 && version.equals("HTTP/1.0"),
-                    400, "exactly one Host is needed");
-            return new Request(first.group(1), first.group(2), version,
-                    List.copyOf(headers), body(headers, version));
+    private static Request readRequest(Input input, Options options)
+            throws IOException {
+        int left = options.maxHeadBytes();
+        var line = input.line(left);
+        if (line.isEmpty()) {   // one is forgiven: section 2.2
+            line = input.line(left);
         }
-
-        private Body body(List<Header> headers, String version)
-                throws IOException {
-            var lengths = values(headers, "Content-Length").toList();
-            var codings = values(headers, "Transfer-Encoding").flatMap(
-                    HijackServer::split).map(HijackServer::lower).toList();
-            boolean waits = version.equals("HTTP/1.1")
-                    && values(headers, "Expect")
-                            .anyMatch("100-continue"::equalsIgnoreCase);
-            if (!codings.isEmpty()) {
-                require(lengths.isEmpty(), 400, "two lengths of one body");
-                require(codings.getLast().equals("chunked"), 400,
-                        "a body without an end");
-                require(codings.size() == 1, 501, "only chunked is known");
-                return new Body(input, 0, true, waits, options);
-            }
-            require(lengths.size() <= 1, 400, "two lengths of one body");
-            var length = lengths.isEmpty() ? "0" : lengths.getFirst();
-            require(length.matches("\\d{1,18}"), 400, "no Content-Length");
-            long bytes = Long.parseLong(length);
-            require(bytes <= options.maxBodyBytes(), 413, "a long body");
-            return new Body(input, bytes, false, waits, options);
+        left -= line.length();
+        var first = REQUEST.matcher(line);
+        require(first.matches(), 400, "no request line");
+        require(first.group(3).startsWith("HTTP/1."), 505, first.group(3));
+        var version = first.group(3).replaceFirst("1\\.[1-9]", "1.1");
+        var headers = new ArrayList<Header>();
+        for (line = input.line(left); !line.isEmpty();
+                line = input.line(left)) {
+            var field = FIELD.matcher(line);
+            require(field.matches(), 400, "no header field");
+            headers.add(new Header(field.group(1), field.group(2)));
+            left -= line.length() + 2;
+            require(left > 0, 431, "the head is too long");
         }
+        var hosts = values(headers, "Host").toList();
+        require(hosts.size() == 1 || hosts.isEmpty()
+                && version.equals("HTTP/1.0"), 400, "one Host is needed");
+        require(hosts.stream().allMatch(host -> HOST.matcher(host).matches()),
+                400, "no Host");
+        return new Request(first.group(1), first.group(2), version,
+                List.copyOf(headers), body(headers, input, options));
+    }
 
-        private static long count(List<Header> headers, String name) {
-            return values(headers, name).count();
+    private static Body body(List<Header> headers, Input input, Options options)
+            throws IOException {
+        var lengths = values(headers, "Content-Length").toList();
+        var codings = values(headers, "Transfer-Encoding")
+                .flatMap(HijackServer::split)
+                .map(each -> each.toLowerCase(Locale.ROOT)).toList();
+        if (!codings.isEmpty()) {
+            require(lengths.isEmpty(), 400, "two lengths of one body");
+            require(codings.getLast().equals("chunked"), 400,
+                    "a body without an end");
+            require(codings.size() == 1, 501, "only chunked is known");
+            return new Body(input, 0, true, options);
         }
+        require(lengths.size() <= 1, 400, "two lengths of one body");
+        var length = lengths.isEmpty() ? "0" : lengths.getFirst();
+        require(length.matches("\\d{1,18}"), 400, "no Content-Length");
+        long bytes = Long.parseLong(length);
+        require(bytes <= options.maxBodyBytes(), 413, "a long body");
+        return new Body(input, bytes, false, options);
     }
 
     private static void require(boolean kept, int status, String otherwise)
@@ -1032,10 +1053,6 @@ public final class HijackServer implements AutoCloseable {
                 .filter(each -> !each.isEmpty());
     }
 
-    private static String lower(String text) {
-        return text.toLowerCase(Locale.ROOT);
-    }
-
     /** The body of one request, and not one byte more. */
     private static final class Body extends InputStream {
 
@@ -1044,17 +1061,15 @@ public final class HijackServer implements AutoCloseable {
         private final Input input;
         private final Options options;
         private final boolean chunked;
-        private boolean clientWaits;   // for "100 Continue"
         private long left;             // of the body, or of the chunk at hand
         private long taken;            // by chunks so far
         private boolean ended;
+        private boolean broken;
 
-        Body(Input input, long length, boolean chunked, boolean clientWaits,
-                Options options) {
+        Body(Input input, long length, boolean chunked, Options options) {
             this.input = input;
             this.options = options;
             this.chunked = chunked;
-            this.clientWaits = clientWaits && (chunked || length > 0);
             left = length;
             ended = !chunked && length == 0;
         }
@@ -1069,35 +1084,37 @@ public final class HijackServer implements AutoCloseable {
         public int read(byte[] bytes, int offset, int length)
                 throws IOException {
             Objects.checkFromIndexSize(offset, length, bytes.length);
-            if (!ended && clientWaits) {
-                clientWaits = false;
-                input.socket.getOutputStream().write(
-                        latin1("HTTP/1.1 100 Continue\r\n\r\n"));
-            }
+            require(!broken, 400, "a broken body");
+            broken = true;   // unless the next lines come to their end
             if (!ended && left == 0) {
                 beginChunk();
             }
-            if (ended || length == 0) {
-                return ended ? -1 : 0;
-            }
-            int count = input.read(bytes, offset, (int) Math.min(length, left));
+            int count = ended ? -1 : length == 0 ? 0 : take(bytes, offset,
+                    (int) Math.min(length, left));
+            broken = false;
+            return count;
+        }
+
+        private int take(byte[] bytes, int offset, int most)
+                throws IOException {
+            int count = input.read(bytes, offset, most);
             if (count < 0) {
                 throw new EOFException("the body is not whole");
             }
             left -= count;
             if (left == 0) {
                 ended = !chunked;
-                require(!chunked || input.line(2).isEmpty(), 400, "a chunk");
+                require(ended || input.line(2).isEmpty(), 400, "a chunk");
             }
             return count;
         }
 
         private void beginChunk() throws IOException {
-            var size = input.line(256).split(";")[0].strip();
-            require(size.matches("[0-9a-fA-F]{1,15}"), 400, "a chunk's size");
-            left = Long.parseLong(size, 16);
+            var size = CHUNK.matcher(input.line(256));
+            require(size.matches(), 400, "a chunk's size");
+            left = Long.parseLong(size.group(1), 16);
+            require(left <= options.maxBodyBytes() - taken, 413, "a long body");
             taken += left;
-            require(taken <= options.maxBodyBytes(), 413, "a long body");
             if (left == 0) {
                 int most = options.maxHeadBytes();
                 for (var line = input.line(most); !line.isEmpty();
@@ -1112,9 +1129,13 @@ public final class HijackServer implements AutoCloseable {
         boolean skipRest() throws IOException {
             var bin = new byte[8 * 1024];
             int skipped = 0;
-            while (!ended && !clientWaits && skipped <= MOST_TO_SKIP
-                    && left <= MOST_TO_SKIP) {
-                skipped += Math.max(0, read(bin));
+            try {
+                while (!ended && skipped <= MOST_TO_SKIP
+                        && left <= MOST_TO_SKIP) {
+                    skipped += Math.max(0, read(bin));
+                }
+            } catch (BadRequestException e) {
+                return false;   // there was one answer, and it is sent
             }
             return ended;
         }
@@ -1123,48 +1144,22 @@ public final class HijackServer implements AutoCloseable {
     /** A header field. */
     public record Header(String name, String value) {}
 
-    /** What a client asks. For the handler's thread. */
-    public static final class Request {
-
-        private final String method;
-        private final String target;
-        private final String version;
-        private final List<Header> headers;
-        private final Body body;
-
-        private Request(String method, String target, String version,
-                List<Header> headers, Body body) {
-            this.method = method;
-            this.target = target;
-            this.version = version;
-            this.headers = headers;
-            this.body = body;
-        }
-
-        /** As it came: {@code GET}. */
-        public String method() {
-            return method;
-        }
-
-        /** As it came: {@code /doors?lift=3}. */
-        public String target() {
-            return target;
-        }
+    /**
+     * What a client asks. For the handler's thread.
+     *
+     * @param target  as it came: {@code /doors?lift=3}
+     * @param version {@code HTTP/1.0} or {@code HTTP/1.1}
+     * @param headers in the order in which they came
+     * @param body    what comes after the head; empty where nothing does. A
+     *                read waits at most idleTimeout
+     */
+    public record Request(String method, String target, String version,
+            List<Header> headers, InputStream body) {
 
         /** The target without host and query: {@code /doors}. */
         public String path() {
             return target.replaceFirst("^https?://[^/?]*", "")
                     .replaceFirst("[?].*", "");
-        }
-
-        /** {@code HTTP/1.0} or {@code HTTP/1.1}. */
-        public String version() {
-            return version;
-        }
-
-        /** All fields, in the order in which they came. */
-        public List<Header> headers() {
-            return headers;
         }
 
         /** The values of all fields of this name, in whatever case. */
@@ -1179,41 +1174,22 @@ public final class HijackServer implements AutoCloseable {
 
         /** Whether a list, {@code a, b, c}, holds this word in any case. */
         public boolean hasToken(String header, String token) {
-            return tokens(header).stream().anyMatch(token::equalsIgnoreCase);
-        }
-
-        private List<String> tokens(String header) {
             return values(headers, header).flatMap(HijackServer::split)
-                    .toList();
-        }
-
-        /**
-         * What comes after the head; empty where nothing does. A read waits at
-         * most idleTimeout.
-         */
-        public InputStream body() {
-            return body;
+                    .anyMatch(token::equalsIgnoreCase);
         }
 
         private boolean isRead() {
-            return body.ended;
+            return ((Body) body).ended;
         }
 
         /** @return false if there is so much left that it is not worth it */
         private boolean skipRest() throws IOException {
-            return body.skipRest();
+            return ((Body) body).skipRest();
         }
     }
 
     /** What has become of a response. */
-    private enum State {
-        /** Nothing yet. */
-        OPEN,
-        /** It is on its way. */
-        SENT,
-        /** There will be none: the handler has the connection. */
-        HIJACKED
-    }
+    private enum State { OPEN, SENT, HIJACKED }
 
     /** What the client is told, at most once. For the handler's thread. */
     public static final class Response {
@@ -1221,6 +1197,9 @@ public final class HijackServer implements AutoCloseable {
         private static final DateTimeFormatter DATE = DateTimeFormatter
                 .ofPattern("EEE, dd MMM yyyy HH:mm:ss 'GMT'", Locale.ENGLISH)
                 .withZone(ZoneOffset.UTC);
+        private static final Map<Integer, String> REASONS = Map.of(200, "OK",
+                400, "Bad Request", 404, "Not Found", 405, "Method Not Allowed",
+                426, "Upgrade Required", 500, "Internal Server Error");
 
         private final Client client;
         private final Request request;
@@ -1245,12 +1224,17 @@ public final class HijackServer implements AutoCloseable {
          * Adds a field. The server itself adds Date and Content-Length, and
          * "Connection: close" where it will close.
          *
-         * @throws IllegalArgumentException for a line break in either
+         * @throws IllegalArgumentException for a name that is no token, for a
+         *         control character in the value, and for Content-Length and
+         *         Transfer-Encoding, which are the server's
          */
         public Response header(String name, String value) {
-            if ((name + value).chars().anyMatch(c -> c < ' ' && c != '\t')) {
-                throw new IllegalArgumentException(
-                        "name and value must be one line each");
+            if (!FIELD.matcher(name + ":").matches() || value.chars()
+                    .anyMatch(c -> c < ' ' && c != '\t' || c == 127)) {
+                throw new IllegalArgumentException("no header field: " + name);
+            }
+            if (name.matches("(?i)content-length|transfer-encoding")) {
+                throw new IllegalArgumentException(name + " is the server's");
             }
             headers.add(new Header(name, value));
             return this;
@@ -1273,30 +1257,25 @@ public final class HijackServer implements AutoCloseable {
                     .flatMap(HijackServer::split)
                     .anyMatch("close"::equalsIgnoreCase);
             keepsAlive = !closes && client.server.keepsAlive(request);
-            boolean hasBody = status != 204 && status != 304;
-            header("Date", DATE.format(Instant.now()));
-            if (hasBody) {
-                header("Content-Length", Integer.toString(body.length));
-            }
             if (!keepsAlive && !closes) {
                 header("Connection", "close");
             }
+            boolean hasBody = status != 204 && status != 304;
             var head = new StringBuilder("HTTP/1.1 " + status + " "
-                    + reason(status) + "\r\n");
+                    + REASONS.getOrDefault(status, "") + "\r\n");
             headers.forEach(h -> head.append(h.name()).append(": ")
                     .append(h.value()).append("\r\n"));
+            head.append("Date: ").append(DATE.format(Instant.now()));
+            if (hasBody) {
+                head.append("\r\nContent-Length: ").append(body.length);
+            }
             var bytes = new ByteArrayOutputStream();
-            bytes.writeBytes(latin1(head + "\r\n"));
+            bytes.writeBytes(latin1(head + "\r\n\r\n"));
             if (hasBody && !request.method().equals("HEAD")) {
                 bytes.writeBytes(body);
             }
             state = State.SENT;
             bytes.writeTo(client.socket.getOutputStream());
-        }
-
-        /** Whether it is on its way. */
-        public boolean committed() {
-            return state == State.SENT;
         }
 
         /**
@@ -1326,39 +1305,28 @@ public final class HijackServer implements AutoCloseable {
 
         /** Tells the client that something went wrong, if it still can. */
         private void fail(Throwable failure) {
-            if (state == State.OPEN) {
-                headers.clear();
-                header("Connection", "close");
-                try {
-                    if (failure instanceof BadRequestException e) {
-                        status(e.status).send(e.getMessage() + "\n");
-                    } else {
-                        status(500).send("");   // why, is not the client's
-                    }
-                } catch (IOException e) {
-                    // The client does not want to know.
-                }
+            if (state != State.OPEN) {
+                return;
             }
-        }
-
-        private static String reason(int status) {
-            return switch (status) {
-                case 200 -> "OK";
-                case 400 -> "Bad Request";
-                case 404 -> "Not Found";
-                case 405 -> "Method Not Allowed";
-                case 426 -> "Upgrade Required";
-                case 500 -> "Internal Server Error";
-                default -> "";   // nobody needs it: RFC 9112 section 4
-            };
+            headers.clear();
+            header("Connection", "close");
+            try {
+                if (failure instanceof BadRequestException e) {
+                    status(e.status).send(e.getMessage() + "\n");
+                } else {
+                    status(500).send("");   // why, is not the client's
+                }
+            } catch (IOException e) {
+                // The client does not want to know.
+            }
         }
     }
 
     /**
      * A connection that belongs to whoever holds this, and who has to close it.
      * Its streams belong to it: as long as anybody holds one of the three, the
-     * connection is open. If all are dropped, the garbage collector closes it,
-     * some day.
+     * connection is open. If all are dropped, the garbage collector closes it
+     * at some later time.
      */
     public static final class Hijacked implements AutoCloseable {
 
@@ -1385,11 +1353,6 @@ public final class HijackServer implements AutoCloseable {
         /** Bytes that the server had read ahead, and nobody has read since. */
         public int buffered() {
             return client.input.buffered();
-        }
-
-        /** For its options and addresses. Its input lacks what is buffered. */
-        public Socket socket() {
-            return client.socket;
         }
 
         /** Any thread may; who is blocked on a stream gets an IOException. */
@@ -1493,33 +1456,33 @@ public final class HijackServer implements AutoCloseable {
         }
 
         /** The same with another cap. */
-        public Options withMaxConnections(int maxConnections) {
-            return new Options(maxConnections, maxHeadBytes, maxBodyBytes,
-                    headTimeout, idleTimeout);
+        public Options withMaxConnections(int cap) {
+            return new Options(cap, maxHeadBytes, maxBodyBytes, headTimeout,
+                    idleTimeout);
         }
 
         /** The same with another limit for heads. */
-        public Options withMaxHeadBytes(int maxHeadBytes) {
-            return new Options(maxConnections, maxHeadBytes, maxBodyBytes,
+        public Options withMaxHeadBytes(int bytes) {
+            return new Options(maxConnections, bytes, maxBodyBytes,
                     headTimeout, idleTimeout);
         }
 
         /** The same with another limit for bodies. */
-        public Options withMaxBodyBytes(long maxBodyBytes) {
-            return new Options(maxConnections, maxHeadBytes, maxBodyBytes,
+        public Options withMaxBodyBytes(long bytes) {
+            return new Options(maxConnections, maxHeadBytes, bytes,
                     headTimeout, idleTimeout);
         }
 
         /** The same with another time for a head. */
-        public Options withHeadTimeout(Duration headTimeout) {
+        public Options withHeadTimeout(Duration limit) {
             return new Options(maxConnections, maxHeadBytes, maxBodyBytes,
-                    headTimeout, idleTimeout);
+                    limit, idleTimeout);
         }
 
         /** The same with another time for silence. */
-        public Options withIdleTimeout(Duration idleTimeout) {
+        public Options withIdleTimeout(Duration limit) {
             return new Options(maxConnections, maxHeadBytes, maxBodyBytes,
-                    headTimeout, idleTimeout);
+                    headTimeout, limit);
         }
     }
 
@@ -1575,10 +1538,9 @@ public final class HijackServer implements AutoCloseable {
         return (int) Math.min(millis, Integer.MAX_VALUE);
     }
 
-    /** Three centuries at most, for want of bits. */
+    /** At most the 292 years that fit in a long. */
     private static long nanos(Duration time) {
-        var most = Duration.ofNanos(Long.MAX_VALUE);
-        return time.compareTo(most) < 0 ? time.toNanos() : Long.MAX_VALUE;
+        return time.compareTo(FOREVER) < 0 ? time.toNanos() : Long.MAX_VALUE;
     }
 
     private static byte[] utf8(String text) {
@@ -1589,11 +1551,12 @@ public final class HijackServer implements AutoCloseable {
         return text.getBytes(StandardCharsets.ISO_8859_1);
     }
 
-    // The demo: a scene for each step, in their order.
+    // The demo: one scene for each step.
 
     private static final List<String> STEPS = List.of("Serve plain requests",
-            "Hand over the connection", "Settle who closes", "Shake hands",
-            "Read one frame", "Assemble messages", "Close both ways");
+            "Hand over the connection", "Settle who closes the connection",
+            "Complete the handshake", "Read one frame", "Assemble messages",
+            "Complete the closing handshake");
     private static final String GET = "GET /lift/3 HTTP/1.1\r\nHost: demo\r\n";
     private static volatile int scene;
 
@@ -1606,9 +1569,9 @@ public final class HijackServer implements AutoCloseable {
                 stay(verb.substring("serve ".length()));
             default -> usage("""
                     lab-407                    the demo, step by step
-                    lab-407 serve [HOST:]PORT  lift doors until Ctrl-C: / is a
-                                               page, /events a WebSocket,
-                                               /lines a protocol of its own
+                    lab-407 serve [HOST:]PORT  lift doors until Ctrl-C: /doors,
+                                               /events is a WebSocket, /lines
+                                               a protocol of its own
                     lab-407 help               this text""", args);
         }
     }
@@ -1630,81 +1593,80 @@ public final class HijackServer implements AutoCloseable {
         }
     }
 
-    /** Who says the number of a lift moves its door, and all watchers see. */
+    /** The number of a lift moves its door, and every watcher is told. */
     private static final class Doors implements Handler {
 
-        private static final String PAGE = """
-                <!doctype html><title>Lift doors</title><pre id="log"></pre>
-                <script>
-                const log = line => document.all.log.append(line + "\\n")
-                const doors = new WebSocket(
-                    "ws://" + location.host + "/events", "doors")
-                doors.onopen = () => { doors.send("3"); doors.send("3") }
-                doors.onmessage = event => {
-                    log(event.data)
-                    if (event.data.endsWith("closes"))
-                        doors.close(1000, "seen enough")
-                }
-                doors.onclose = event => log("closed with " + event.code
-                    + (event.wasClean ? ", cleanly" : ", not cleanly"))
-                </script>
-                """;
-
         private final Set<String> open = ConcurrentHashMap.newKeySet();
-        private final Set<WebSocket> watchers = ConcurrentHashMap.newKeySet();
+        private final Map<WebSocket, BlockingQueue<String>> watchers =
+                new ConcurrentHashMap<>();
 
         @Override
         public void handle(Request request, Response response)
                 throws IOException {
             switch (request.path()) {
-                case "/" -> response.header("Content-Type",
-                        "text/html; charset=utf-8").send(PAGE);
                 case "/doors" -> response.send("open: " + open + "\n");
                 case "/events" -> watch(WebSocket.upgrade(request, response,
                         Limits.defaults(), "doors"));
-                case "/lines" -> lines(response);
+                case "/lines" -> lines(request, response);
                 default -> response.status(404).send("no such page\n");
             }
         }
 
         private void watch(WebSocket watcher) {
-            watchers.add(watcher);
+            var events = new ArrayBlockingQueue<String>(100);
+            watchers.put(watcher, events);
+            // A client that does not read blocks this thread, and no other.
+            var sender = Thread.startVirtualThread(() -> {
+                try {
+                    while (true) {
+                        watcher.sendText(events.take());
+                    }
+                } catch (IOException | InterruptedException e) {
+                    // It has left.
+                }
+            });
             try (watcher) {
                 while (watcher.receive() instanceof Message.Text(var lift)) {
                     move(lift);
                 }
             } finally {
                 watchers.remove(watcher);
+                sender.interrupt();
             }
         }
 
-        private void lines(Response response) throws IOException {
+        private void lines(Request request, Response response)
+                throws IOException {
+            if (!request.hasToken("Upgrade", "lines")) {
+                response.status(426).header("Upgrade", "lines")
+                        .header("Connection", "Upgrade").send("lines only\n");
+                return;
+            }
             try (var taken = response.hijack()) {
                 taken.out().write(utf8("HTTP/1.1 101 Switching Protocols\r\n"
                         + "Upgrade: lines\r\nConnection: Upgrade\r\n\r\n"
                         + taken.buffered() + " bytes came with the request\n"));
-                var lines = new BufferedReader(
-                        new InputStreamReader(taken.in()));
-                for (var lift = lines.readLine(); lift != null;
-                        lift = lines.readLine()) {
-                    taken.out().write(utf8(move(lift) + "\n"));
+                var lines = new Scanner(taken.in());
+                while (lines.hasNextInt()) {
+                    taken.out().write(utf8(move(lines.next()) + "\n"));
                 }
             }
         }
 
         private String move(String lift) {
+            if (!lift.matches("\\d{1,3}")) {
+                return "no lift";
+            }
             boolean opens = open.add(lift);
-            var event = "lift " + lift + (opens ? " opens" : " closes");
             if (!opens) {
                 open.remove(lift);
             }
-            for (var watcher : watchers) {
-                try {
-                    watcher.sendText(event);
-                } catch (IOException e) {
-                    watchers.remove(watcher);   // it has left
+            var event = "lift " + lift + (opens ? " opens" : " closes");
+            watchers.forEach((watcher, events) -> {
+                if (!events.offer(event) && watchers.remove(watcher, events)) {
+                    Thread.startVirtualThread(watcher::close);
                 }
-            }
+            });
             return event;
         }
     }
@@ -1712,103 +1674,74 @@ public final class HijackServer implements AutoCloseable {
     private static void demo() throws Exception {
         IO.println("lab 407  Connection hijack");
         scene = 1;
-        try (var server = demoServer((_, r) -> r.send("closed\n"));
-             var client = client(server)) {
-            client.getOutputStream().write(latin1((GET + "\r\n").repeat(2)
-                    + GET + "Connection: close\r\n\r\n"));
-            long answers = heard(client).lines()
-                    .filter(line -> line.startsWith("HTTP/1.1 200")).count();
-            IO.println();
-            show("3 requests in one write", answers + " answers", answers == 3);
-        }
+        var heard = heard((q, r) -> r.send(""),
+                (GET + "\r\n").repeat(2) + GET + "Connection: close\r\n\r\n");
+        IO.println();
+        show("3 requests in one write", "3 answers",
+                heard.split("HTTP/1.1 200", -1).length - 1 + " answers");
         scene = 2;
-        try (var server = demoServer((_, r) -> {
+        show("9 bytes that came too early", "EARLYDATA", heard((q, r) -> {
             try (var taken = r.hijack()) {
                 taken.out().write(taken.in().readNBytes(9));
             }
-        }); var client = client(server)) {
-            client.getOutputStream().write(latin1(GET + "\r\nEARLYDATA"));
-            var heard = heard(client);
-            show("9 bytes that came too early", "\"" + heard + "\"",
-                    heard.equals("EARLYDATA"));
-        }
-        whoCloses();
-        scene = 4;
-        var accept = WebSocket.acceptKey("dGhlIHNhbXBsZSBub25jZQ==");
-        show("the key of RFC 6455", accept,
-                accept.equals("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-        scene = 5;
-        var frame = WebSocket.readFrame(new ByteArrayInputStream(HexFormat.of()
-                .parseHex("818537fa213d7f9f4d5158")), 125);
-        show("81 85 37 fa 21 3d 7f 9f ...", "\"" + new String(frame.payload())
-                + "\"", new String(frame.payload()).equals("Hello"));
-        jdkClient();
-        IO.println("\nall seven steps at work");
-    }
-
-    private static void whoCloses() throws Exception {
+        }, GET + "\r\nEARLYDATA"));
         scene = 3;
-        try (var server = demoServer((_, r) -> {
+        show("a handler that hijacks and throws", "", heard((q, r) -> {
             r.hijack();
             throw new IOException("this handler is broken");
-        }); var client = client(server)) {
-            client.getOutputStream().write(latin1(GET + "\r\n"));
-            var heard = heard(client);
-            show("a handler that hijacks and throws", heard.isEmpty()
-                    ? "the connection ends" : heard, heard.isEmpty());
-        }
-        try (var server = demoServer((_, r) -> r.hijack());
-             var client = client(server)) {
-            client.getOutputStream().write(latin1(GET + "\r\n"));
+        }, GET + "\r\n"));
+        try (var server = demoServer((q, r) -> r.hijack());
+             var _ = client(server, GET + "\r\n")) {
             for (int i = 0; i < 100 && server.stats().reclaimed() == 0; i++) {
                 System.gc();
                 Thread.sleep(10);
             }
-            show("one that drops it", "reclaimed: " + server.stats().reclaimed()
-                    + ", still open: " + server.stats().hijackedOpen(),
-                    server.stats().reclaimed() == 1);
+            show("a handler that drops it", "reclaimed: 1, open: 0",
+                    "reclaimed: %d, open: %d".formatted(server.stats()
+                            .reclaimed(), server.stats().hijackedOpen()));
         }
+        scene = 4;
+        show("the key of RFC 6455", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+                WebSocket.acceptKey("dGhlIHNhbXBsZSBub25jZQ=="));
+        scene = 5;
+        var frame = WebSocket.readFrame(new ByteArrayInputStream(HexFormat.of()
+                .parseHex("818537fa213d7f9f4d5158")), 125);
+        show("81 85 37 fa 21 3d 7f 9f ...", "Hello",
+                new String(frame.payload()));
+        jdkClient();
+        IO.println("\nall seven steps work");
     }
 
     private static void jdkClient() throws Exception {
-        scene = 6;
-        var told = new SynchronousQueue<String>();
+        var told = new LinkedBlockingQueue<String>();
         try (var server = demoServer((q, r) -> {
             try (var socket = WebSocket.upgrade(q, r, Limits.defaults())) {
                 var next = socket.receive();
-                while (next instanceof Message.Text(var text)) {
-                    socket.sendText(text.length() + " characters");
-                    next = socket.receive();
+                for (; next instanceof Message.Text(var text);
+                        next = socket.receive()) {
+                    told.add(text.length() + " characters");
                 }
-                told.put(next.toString());
+                told.add(next.toString());
             }
         }); var http = HttpClient.newHttpClient()) {
-            var address = URI.create("ws://" + shown(server));
-            var answer = new CompletableFuture<String>();
-            var socket = http.newWebSocketBuilder().buildAsync(address,
-                    new java.net.http.WebSocket.Listener() {
-                        @Override
-                        public CompletionStage<?> onText(
-                                java.net.http.WebSocket from,
-                                CharSequence text, boolean last) {
-                            answer.complete(text.toString());
-                            return null;
-                        }
-                    }).get(10, TimeUnit.SECONDS);
+            scene = 6;
+            var socket = http.newWebSocketBuilder().buildAsync(
+                    URI.create("ws://127.0.0.1:" + server.localAddress()
+                            .getPort()), new java.net.http.WebSocket
+                            .Listener() {}).get(10, TimeUnit.SECONDS);
             socket.sendText("x".repeat(200_000), true);
-            try {
-                show("200,000 characters in 13 frames",
-                        answer.get(2, TimeUnit.SECONDS), true);
-                scene = 7;
-                socket.sendClose(1000, "bye");
-                var end = String.valueOf(told.poll(2, TimeUnit.SECONDS));
-                show("the client closes", end, end.contains("1000"));
-            } catch (TimeoutException e) {
-                show("200,000 characters in 13 frames", "no answer", false);
-            } finally {
-                socket.abort();
-            }
+            show("a message in 13 frames", "200000 characters", next(told));
+            scene = 7;
+            socket.sendClose(1000, "bye");
+            show("the client closes", "Closed.code=1000, reason=bye.",
+                    next(told));
+            socket.abort();
         }
+    }
+
+    private static String next(BlockingQueue<String> told)
+            throws InterruptedException {
+        return String.valueOf(told.poll(2, TimeUnit.SECONDS));
     }
 
     private static HijackServer demoServer(Handler handler)
@@ -1823,29 +1756,29 @@ public final class HijackServer implements AutoCloseable {
         }, Options.defaults());
     }
 
-    private static Socket client(HijackServer server) throws IOException {
-        var socket = new Socket("127.0.0.1", server.localAddress().getPort());
-        socket.setSoTimeout(1500);
-        return socket;
+    private static Socket client(HijackServer server, String says)
+            throws IOException {
+        var client = new Socket("127.0.0.1", server.localAddress().getPort());
+        client.setSoTimeout(1500);
+        client.getOutputStream().write(latin1(says));
+        return client;
     }
 
-    /** All that the client hears until the end. */
-    private static String heard(Socket client) {
-        try {
+    /** All that a client hears until the end. */
+    private static String heard(Handler handler, String says)
+            throws IOException {
+        try (var server = demoServer(handler);
+             var client = client(server, says)) {
             return new String(client.getInputStream().readAllBytes());
-        } catch (IOException e) {
-            return "no end (" + e.getMessage() + ")";
+        } catch (SocketTimeoutException e) {
+            return "no end";
         }
     }
 
-    private static String shown(HijackServer server) {
-        return "127.0.0.1:" + server.localAddress().getPort();
-    }
-
-    private static void show(String what, String seen, boolean good) {
-        IO.println("  %d  %-34s %s%s".formatted(scene, what, seen,
-                good ? "" : "   <- step " + scene));
-        if (!good) {
+    private static void show(String what, String expected, String seen) {
+        IO.println("  %d  %-34s %s".formatted(scene, what,
+                seen.isEmpty() ? "the connection ends" : seen));
+        if (!seen.matches(expected) && !seen.equals(expected)) {
             next(scene, "search HijackServer.java for TODO step " + scene);
         }
     }
@@ -1854,12 +1787,11 @@ public final class HijackServer implements AutoCloseable {
     private static void died(Throwable failure) {
         var todo = Pattern.compile("TODO step (\\d+): .*")
                 .matcher(String.valueOf(failure.getMessage()));
-        if (!todo.matches()) {
+        int step = todo.matches() ? Integer.parseInt(todo.group(1)) : 0;
+        if (step == 0) {
             failure.printStackTrace();
-        } else if (Integer.parseInt(todo.group(1)) <= scene) {
-            var place = failure.getStackTrace()[0];
-            next(Integer.parseInt(todo.group(1)), "%s\n  %s, line %d".formatted(
-                    todo.group(), place.getFileName(), place.getLineNumber()));
+        } else if (step <= scene) {
+            next(step, todo.group() + "\n  " + failure.getStackTrace()[0]);
         }
     }
 

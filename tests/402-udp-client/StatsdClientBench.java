@@ -17,9 +17,9 @@ import java.lang.management.ManagementFactory;
 /**
  * What does a call of {@code count("page.views", 1)} cost the program that makes it?
  *
- * <p>Each client lives in a JVM of its own, so that none borrows another's compiled code. This JVM starts them, and is
- * the agent: it reads whatever comes, throws it away, and counts. All the clients do is count, as fast as they can,
- * which no program does: only ratios within one run mean anything.
+ * <p>Each client runs in a JVM of its own, so that no client uses code that the JIT has compiled for another. This JVM
+ * starts them and is the agent, which reads every packet and discards it. The clients count as fast as they can, which
+ * no real program does, so only ratios within one run have a meaning.
  */
 public final class StatsdClientBench {
 
@@ -120,7 +120,7 @@ public final class StatsdClientBench {
 
     // The JVMs that this one starts.
 
-    /** Ends when its standard input does, which it does however this JVM ends: no child is left over. */
+    /** Ends when its standard input ends, and that ends with this JVM, so no child is left. */
     private record Child(Role role, Process process) implements AutoCloseable {
 
         static Child start(Role role, int port) throws IOException {
@@ -145,7 +145,7 @@ public final class StatsdClientBench {
         }
     }
 
-    /** A client, and how many packets it has sent so far; 0 where nobody can tell. */
+    /** A client, and how many packets it has sent so far; 0 if the client does not tell. */
     private record Contestant(Runnable count, LongSupplier packets) {}
 
     private static void play(Role role, int port) throws Exception {
@@ -168,7 +168,7 @@ public final class StatsdClientBench {
         return new Contestant(() -> client.count("page.views", 1), () -> client.stats().packets());
     }
 
-    /** What one writes on the first day. */
+    /** One connected write for each metric. */
     private static Contestant naive(int port) throws IOException {
         var channel = DatagramChannel.open();
         channel.connect(new InetSocketAddress(InetAddress.getLoopbackAddress(), port));
@@ -183,7 +183,7 @@ public final class StatsdClientBench {
         }, packets::sum);
     }
 
-    /** Told to wait when its queue is full, and not to add up: else it would drop most of these calls, or merge them. */
+    /** Waits when its queue is full, and does not aggregate; otherwise it would drop or merge most of these calls. */
     private static Contestant dogstatsd(int port) {
         var client = new NonBlockingStatsDClientBuilder().hostname("127.0.0.1").port(port).maxPacketSizeBytes(1432)
                 .blocking(true).enableAggregation(false).enableTelemetry(false).originDetectionEnabled(false).build();

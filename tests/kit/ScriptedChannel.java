@@ -28,14 +28,14 @@ public final class ScriptedChannel extends DatagramChannel {
 
     /** What becomes of one write. */
     public enum Fate {
-        PASSES("went out"),
+        PASSES("passes"),
         /** The kernel has no room: 0 bytes are written. */
-        FULL("wrote 0 bytes (the test says so)"),
+        FULL("wrote 0 bytes, as the test has set up"),
         /** An older datagram found nobody listening; this one is not sent. */
-        REFUSED("threw PortUnreachableException (the test says so)"),
-        FAILS("threw IOException (the test says so)"),
+        REFUSED("threw PortUnreachableException, as the test has set up"),
+        FAILS("threw IOException, as the test has set up"),
         /** Goes out when the test calls {@link ScriptedChannel#release}. */
-        HELD("was held up by the test");
+        HELD("waits until the test lets it go on");
 
         private final String words;
 
@@ -91,21 +91,34 @@ public final class ScriptedChannel extends DatagramChannel {
         int number = writes.incrementAndGet();
         var next = script.poll();
         var fate = next == null ? Fate.PASSES : next;
-        History.note("write " + number + " of the channel " + fate.words);
+        if (fate != Fate.PASSES) {
+            History.note("write " + number + " of the channel " + fate.words);
+        }
         return switch (fate) {
-            case PASSES -> real.run();
+            case PASSES -> noted(number, real);
             case FULL -> 0;
-            case REFUSED -> throw new PortUnreachableException("the test says so");
-            case FAILS -> throw new IOException("the test says so");
+            case REFUSED -> throw new PortUnreachableException("set up by the test");
+            case FAILS -> throw new IOException("set up by the test");
             case HELD -> {
                 held.countDown();
                 awaitRelease();
-                yield real.run();
+                yield noted(number, real);
             }
         };
     }
 
-    /** By no interrupt: a write that does not block knows none. */
+    private static long noted(int number, Write real) throws IOException {
+        try {
+            long bytes = real.run();
+            History.note("write %d of the channel wrote %d bytes".formatted(number, bytes));
+            return bytes;
+        } catch (IOException e) {
+            History.note("write %d of the channel threw %s".formatted(number, e.getClass().getSimpleName()));
+            throw e;
+        }
+    }
+
+    /** An interrupt does not end it: a non-blocking write is not interruptible. */
     private void awaitRelease() {
         boolean interrupted = false;
         long end = System.nanoTime() + Patience.duration().toNanos();

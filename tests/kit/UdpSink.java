@@ -15,9 +15,9 @@ import java.util.Collections;
 import java.util.List;
 
 /**
- * A UDP socket that keeps every datagram it gets: the other end of what a lab sends. What a receive buffer has no room
- * for is lost without a sound, on loopback, too, so a test that sends many calls {@link #keepUp}. Closed when the test
- * ends. For one thread.
+ * A UDP socket that keeps every datagram it receives: the peer of a lab that sends. If its receive buffer is full, the
+ * kernel drops datagrams, also on loopback, so a test that sends many of them calls {@link #keepUp}. Closed when the
+ * test ends. Its methods are for one thread.
  */
 public final class UdpSink implements AutoCloseable {
 

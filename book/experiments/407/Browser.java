@@ -5,7 +5,10 @@
 import module java.base;
 import module java.net.http;
 
-/** Asks the browser over a WebSocket of its own, the DevTools protocol. */
+/**
+ * Asks the browser over a WebSocket of its own, the DevTools protocol.
+ * Argument: the page's file, and what follows the # in its address.
+ */
 public class Browser {
 
     private static final String ASK = """
@@ -13,12 +16,14 @@ public class Browser {
              {"expression": "document.all.log.textContent"}}""";
 
     public static void main(String[] args) throws Exception {
+        var page = args[0].split("#");
+        var url = Path.of(page[0]).toUri() + "#" + page[1];
         var profile = Files.createTempDirectory("profile");
         var chromium = new ProcessBuilder("chromium", "--headless",
                 "--no-sandbox", "--disable-gpu", "--no-first-run",
                 "--disable-background-networking", "--disable-sync",
                 "--disable-component-update", "--remote-debugging-port=0",
-                "--user-data-dir=" + profile, args[0])
+                "--user-data-dir=" + profile, url)
                 .redirectErrorStream(true).start();
         try {
             var line = chromium.inputReader().readLine();
@@ -28,11 +33,11 @@ public class Browser {
             if (line == null) {
                 throw new IOException("Chromium did not start");
             }
-            var page = page(line.replaceFirst(".*(ws://[^/]*).*", "$1"));
-            var log = page.text();
+            var devTools = page(line.replaceFirst(".*(ws://[^/]*).*", "$1"));
+            var log = devTools.text();
             while (!log.contains("closed")) {
                 Thread.sleep(100);
-                log = page.text();
+                log = devTools.text();
             }
             IO.print(log.replace("\\n", "\n"));
         } finally {

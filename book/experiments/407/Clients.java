@@ -6,7 +6,7 @@
 import module java.base;
 import module java.net.http;
 
-/** Each opens and closes the door of a lift, and says goodbye. */
+/** Each opens and closes the door of a lift, and closes. */
 public class Clients {
 
     public static void main(String[] args) throws Exception {
@@ -16,6 +16,7 @@ public class Clients {
     }
 
     private static void jdk(String address) throws Exception {
+        var events = new CountDownLatch(2);
         var over = new CountDownLatch(1);
         var socket = HttpClient.newHttpClient().newWebSocketBuilder()
                 .subprotocols("doors").buildAsync(
@@ -25,6 +26,7 @@ public class Clients {
                     public CompletionStage<?> onText(WebSocket from,
                             CharSequence text, boolean last) {
                         IO.println("JDK     heard " + text);
+                        events.countDown();
                         from.request(1);
                         return null;
                     }
@@ -40,11 +42,13 @@ public class Clients {
         IO.println("JDK     speaks " + socket.getSubprotocol());
         socket.sendText("1", true).join();
         socket.sendText("1", true).join();
+        events.await();
         socket.sendClose(1000, "").join();
         over.await();
     }
 
     private static void okHttp(String address) throws Exception {
+        var events = new CountDownLatch(2);
         var over = new CountDownLatch(1);
         var request = new okhttp3.Request.Builder()
                 .url("ws://" + address + "/events").build();
@@ -53,6 +57,7 @@ public class Clients {
                     @Override
                     public void onMessage(okhttp3.WebSocket from, String text) {
                         IO.println("OkHttp  heard " + text);
+                        events.countDown();
                     }
 
                     @Override
@@ -64,6 +69,7 @@ public class Clients {
                 });
         socket.send("2");
         socket.send("2");
+        events.await();
         socket.close(1000, null);
         over.await();
     }
