@@ -424,7 +424,7 @@ public final class ListenAndDial {
         /** The same with the attempts that had failed before. */
         private Dialed after(List<DialException> failures) {
             return new Dialed(socket, Stream.concat(
-                    failures.stream().flatMap(e -> e.attempts.stream()),
+                    failures.stream().flatMap(e -> e.attempts().stream()),
                     attempts.stream()).toList());
         }
     }
@@ -434,12 +434,12 @@ public final class ListenAndDial {
         private static final long serialVersionUID = 1;
 
         private final Outcome outcome;
-        private final List<Attempt> attempts;
+        private final Attempt[] attempts;   // a List is not Serializable
 
         private DialException(String message, List<Attempt> attempts,
                 Throwable cause) {
             super(message, cause);
-            this.attempts = List.copyOf(attempts);
+            this.attempts = attempts.toArray(Attempt[]::new);
             outcome = attempts.stream().map(Attempt::outcome)
                     .min(Comparator.naturalOrder())
                     .orElse(Outcome.UNKNOWN_HOST);
@@ -447,7 +447,7 @@ public final class ListenAndDial {
 
         /** Of all attempts of a race, which become suppressed exceptions. */
         static DialException of(List<DialException> failures) {
-            var all = failures.stream().flatMap(e -> e.attempts.stream())
+            var all = failures.stream().flatMap(e -> e.attempts().stream())
                     .toList();
             var together = new DialException(all.stream()
                     .map(Attempt::toString).collect(Collectors.joining(", ")),
@@ -475,7 +475,7 @@ public final class ListenAndDial {
 
         /** In the order of their ends; empty if the name has no address. */
         public List<Attempt> attempts() {
-            return attempts;
+            return List.of(attempts);
         }
     }
 
@@ -553,8 +553,9 @@ public final class ListenAndDial {
     // The demo: a scene for each step, in their order.
 
     private static final List<String> STEPS = List.of("Open a listener",
-            "Classify the failure", "Connect to one address", "Read the state table",
-            "Interleave the addresses", "Race the addresses");
+            "Classify the failure", "Connect to one address",
+            "Read the state table", "Interleave the addresses",
+            "Race the addresses");
     private static final Duration SECOND = Duration.ofSeconds(1);
 
     /** No argument: the demo; {@code help} lists what else there is. */
