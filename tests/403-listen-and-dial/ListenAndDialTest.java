@@ -428,6 +428,11 @@ class ListenAndDialTest {
                     "a port can answer itself: ask isSelf() before you call it a connection");
             checkAttempt(itself, SELF_CONNECT, failure.attempts().getFirst());
             Check.that(socket.isClosed(), "its socket to be closed, got an open one", "close what you do not return");
+            var other = closeLater(new ServerSocket(0, 5, InetAddress.getByName("127.0.0.2")));
+            var samePort = closeLater(new Socket());
+            samePort.bind(loopback(other.getLocalPort()));
+            History.note("dialled 127.0.0.2:%1$d from 127.0.0.1:%1$d, where nobody listens".formatted(other.getLocalPort()));
+            ListenAndDial.connect(samePort, address(other), LONG);   // rejects: ports compared without their addresses
         }
 
         @Test
@@ -826,13 +831,14 @@ class ListenAndDialTest {
             var slow = loopback(1);
             var nextHasBegun = new CountDownLatch(1);
             var socket = closeLater(new Socket());
-            var limits = new ArrayList<Duration>();
+            var limits = Collections.synchronizedList(new ArrayList<Duration>());
             var dialed = raced(LONG, Duration.ofMillis(5), (to, timeout) -> {
                 if (to.equals(slow)) {
-                    limits.add(timeout);
+                    limits.addFirst(timeout);
                     await(nextHasBegun);
                     return connected(to, socket);
                 }
+                limits.add(timeout);
                 nextHasBegun.countDown();
                 Thread.sleep(timeout);
                 throw new ListenAndDial.DialException(attempt(to, TIMED_OUT), null);
@@ -841,6 +847,8 @@ class ListenAndDialTest {
                     + dialed.attempts(), "an attempt goes on when the next one begins");
             Check.that(limits.getFirst().compareTo(Duration.ofSeconds(30)) > 0, "a timeout near 1 min for the first attempt, got "
                     + shown(limits.getFirst()), "the stagger says when the next attempt begins, not when this one ends");
+            Check.that(limits.getLast().compareTo(LONG.minusMillis(5)) <= 0, "a timeout of at most 59.995 s for the second attempt,"
+                    + " which begins after 5 ms, got " + limits.getLast(), "an attempt has what is left of the timeout");
         }
 
         @Test
