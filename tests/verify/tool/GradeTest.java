@@ -161,7 +161,8 @@ class GradeTest {
             hand(name, solution() + "// " + name + "\n");
         }
         var command = new ArrayList<>(List.of("setsid"));
-        command.addAll(copy.command(Stream.concat(Stream.of("grade"), Stream.of(into("reports", "--box=off"))).toArray(String[]::new)));
+        command.addAll(copy.command("grade"));
+        command.addAll(List.of(into("reports", "--box=off")));
         var grader = start(command);
         waitForResults(1);
         assertEquals(0, Commands.run(folder, Map.of(), "kill", "-INT", "--", "-" + grader.pid()).status());
