@@ -122,7 +122,7 @@ public final class GradeCommand extends WorkbookCommand {
             throw new CannotCheck("name a folder of submissions: " + Workbook.jbang() + " grade --help says more");
         }
         formats.begin(System.out);
-        var students = Submissions.find(book, paths);
+        var students = formats.areOfOneSubmission() ? Submissions.one(book, paths) : Submissions.find(book, paths);
         var progress = new GradeProgress(System.err);
         var grading = new Grading(book, options(box(students.size() == 1)), progress);
         Runtime.getRuntime().addShutdownHook(Thread.ofPlatform().unstarted(() -> {

@@ -31,16 +31,33 @@ public final class Submissions {
         return withNamesOfTheirOwn(found);
     }
 
-    private List<HandedIn> at(Path path) throws IOException {
+    /** One student, who may have handed in anything or nothing. */
+    public static List<HandedIn> one(Workbook book, List<Path> paths) throws IOException {
+        if (paths.size() != 1) {
+            throw new CannotCheck("name one submission, not " + paths.size());
+        }
+        check(paths.getFirst());
+        return List.of(new Submissions(book.labs()).student(paths.getFirst()));
+    }
+
+    private static void check(Path path) {
         if (!Files.exists(path)) {
             throw new CannotCheck("there is no " + path);
         }
         if (!Files.isDirectory(path) && !isZip(path)) {
             throw new CannotCheck(path + " is neither a folder nor a zip");
         }
+    }
+
+    private HandedIn student(Path path) {
+        var absolute = path.toAbsolutePath().normalize();
+        return HandedIn.read(name(absolute), path, absolute.getFileName().toString(), labs);
+    }
+
+    private List<HandedIn> at(Path path) throws IOException {
+        check(path);
         if (!Files.isDirectory(path) || isStudent(path)) {
-            var absolute = path.toAbsolutePath().normalize();
-            return List.of(HandedIn.read(name(absolute), path, absolute.getFileName().toString(), labs));
+            return List.of(student(path));
         }
         try (var inside = Files.list(path)) {
             return inside.filter(each -> !each.getFileName().toString().startsWith("."))

@@ -127,6 +127,7 @@ final class ClassPage {
         return """
                 <section aria-labelledby="hardest">
                 <h2 id="hardest">Where the class is stuck</h2>
+                <p>Counted are the students whose file was checked.</p>
                 %s%s</section>
                 """.formatted(table("The hardest steps first", steps.subList(0, first)), rest.isEmpty() ? "" : """
                 <details>
@@ -143,7 +144,7 @@ final class ClassPage {
                 <div class="scroll" role="region" aria-label="%1$s" tabindex="0">
                 <table class="tableblock hardest">
                 <caption class="title">%1$s</caption>
-                <thead><tr><th scope="col">Step</th><th scope="col">Points of the class</th>\
+                <thead><tr><th scope="col">Step</th><th scope="col">Points</th>\
                 <th scope="col">Passed</th><th scope="col">Partly</th><th scope="col">Not passed</th>\
                 <th scope="col">What fails most often</th></tr></thead>
                 <tbody>

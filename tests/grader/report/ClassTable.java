@@ -93,7 +93,7 @@ public final class ClassTable {
         if (marks.students().size() < 2 || hardest.isEmpty()) {
             return;
         }
-        out.println("  hardest steps, with the share of their points that the class has");
+        out.println("  hardest steps, with the share of their points that those have whose file was checked");
         hardest.forEach(this::print);
     }
 

@@ -65,7 +65,7 @@ public final class ExercismReport {
             case TODO -> verdict.submission().todo(result.test().step())
                     .map(todo -> "to do: " + todo.text()).orElse("to do");
             case NOT_RUN -> NOT_RUN;
-            default -> (result.message() + "\n" + result.place()).strip();
+            default -> (result.message() + "\n" + result.place()).stripTrailing();
         };
     }
 

@@ -43,6 +43,11 @@ public final class Formats {
         return bytes;
     }
 
+    /** Whether the folder to grade is one submission, whatever it holds. */
+    public boolean areOfOneSubmission() {
+        return gradescope != null || classroom50 != null;
+    }
+
     /**
      * To be called before anything of a submission is printed: says what is missing in the environment, and makes
      * GitHub take nothing that is printed for a command.

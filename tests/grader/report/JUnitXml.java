@@ -96,7 +96,7 @@ final class JUnitXml {
         return lab.steps().stream().flatMap(step -> step.checks().stream())
                 .filter(check -> check.outcome() != Outcome.PASS)
                 .flatMap(check -> StudentText.shown(check).map(CheckResult::output).filter(text -> !text.isEmpty())
-                        .map(text -> "---- " + check.check().title() + "\n" + text.strip() + "\n").stream())
+                        .map(text -> "---- " + check.check().title() + "\n" + text.stripTrailing() + "\n").stream())
                 .collect(Collectors.joining());
     }
 

@@ -65,10 +65,10 @@ final class Marks {
         }
     }
 
-    /** A step, and how all students stand there. */
-    record Hardness(Lab lab, Step step, List<StepMark> everybody) {
+    /** A step, and how those stand there whose program was checked: who handed in nothing is not stuck there. */
+    record Hardness(Lab lab, Step step, List<StepMark> checked) {
         Mark mark() {
-            return Mark.sum(everybody.stream().map(StepMark::mark));
+            return Mark.sum(checked.stream().map(StepMark::mark));
         }
 
         boolean costsPoints() {
@@ -76,12 +76,12 @@ final class Marks {
         }
 
         long count(Predicate<Standing> wanted) {
-            return everybody.stream().filter(each -> wanted.test(each.standing())).count();
+            return checked.stream().filter(each -> wanted.test(each.standing())).count();
         }
 
         /** The checks that most students fail, most first, with how many they are. */
         List<Map.Entry<Check, Long>> mostFailed() {
-            var failed = everybody.stream().flatMap(each -> each.checks().stream())
+            var failed = checked.stream().flatMap(each -> each.checks().stream())
                     .filter(check -> check.outcome() == Outcome.FAIL)
                     .collect(Collectors.groupingBy(CheckMark::check, Collectors.counting()));
             return failed.entrySet().stream()
@@ -119,7 +119,9 @@ final class Marks {
                 int lab = i;
                 int step = j;
                 all.add(new Hardness(labs.get(i), labs.get(i).steps().get(j),
-                        students.stream().map(each -> each.labs().get(lab).steps().get(step)).toList()));
+                        students.stream().map(each -> each.labs().get(lab))
+                                .filter(each -> each.state() == State.GRADED)
+                                .map(each -> each.steps().get(step)).toList()));
             }
         }
         all.sort(Comparator.comparingDouble(each -> each.mark().share().orElse(1)));

@@ -85,13 +85,13 @@ final class StudentSection {
 
     private static String check(CheckMark check, LabResult lab) {
         var result = check.result();
-        var printed = result.output().strip();
+        var printed = result.output().stripTrailing();
         var shown = printed.substring(0, Math.min(MOST_OUTPUT, printed.length()));
         return """
                 <h5>%s%s</h5>
                 %s%s%s""".formatted(Escaped.xml(check.check().title()),
                 check.check().isPrivate() ? " <span class=\"kind\">private</span>" : "",
-                pre((result.message() + "\n" + result.place()).strip()), lines(lab, result.line()),
+                pre(StudentText.messageAndPlace(result)), lines(lab, result.line()),
                 printed.isEmpty() ? "" : "<p class=\"title\">The program printed%s:</p>\n%s".formatted(
                         printed.length() > shown.length() ? " (the beginning; the rest is in class.json)" : "",
                         pre(shown)));

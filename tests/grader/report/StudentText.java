@@ -51,18 +51,19 @@ final class StudentText {
         text.append(indented(of(step), "     "));
     }
 
-    /** What a step lacks: its checks that failed, or were not made. */
+    /** What a step lacks: in one line where nothing of it was run, else each check that is not passed. */
     static String of(StepMark step) {
-        var text = new StringBuilder();
-        for (var check : step.checks()) {
-            if (check.outcome() == Outcome.FAIL || check.outcome() == Outcome.SKIPPED) {
-                text.append(check.check().title()).append('\n').append(indented(message(check), "  "));
-                shown(check).map(CheckResult::output).filter(output -> !output.isEmpty()).ifPresent(output ->
-                        text.append("  your program printed:\n").append(indented(output, "    ")));
-            }
+        if (step.standing() == Standing.TO_DO || step.standing() == Standing.NOT_RUN) {
+            return message(step.checks().getFirst()) + "\n";
         }
-        return step.standing() == Standing.TO_DO ? "to do: the TODO of this step is still in the file\n" + text
-                : text.toString();
+        return step.checks().stream().filter(check -> check.outcome() != Outcome.PASS)
+                .map(StudentText::of).collect(Collectors.joining());
+    }
+
+    private static String of(CheckMark check) {
+        var output = shown(check).map(CheckResult::output).filter(text -> !text.isEmpty())
+                .map(text -> "  your program printed:\n" + indented(text, "    ")).orElse("");
+        return check.check().title() + "\n" + indented(message(check), "  ") + output;
     }
 
     private static String indented(String lines, String by) {
@@ -79,14 +80,19 @@ final class StudentText {
         return switch (check.outcome()) {
             case PASS -> "";
             case TODO -> "to do: the TODO of this step is still in the file";
-            case NOT_RUN -> "not run: the program had ended before";
+            case NOT_RUN -> "not run: the run had ended before";
             case SKIPPED -> "not checked here: " + details(check);
             case FAIL -> details(check);
         };
     }
 
     private static String details(CheckMark check) {
-        return shown(check).map(result -> (result.message() + "\n" + result.place()).strip()).orElse(PRIVATE);
+        return shown(check).map(StudentText::messageAndPlace).orElse(PRIVATE);
+    }
+
+    /** The first line keeps what it is indented by: in a history its number stands there. */
+    static String messageAndPlace(CheckResult result) {
+        return (result.message() + "\n" + result.place()).stripTrailing();
     }
 
     /** Why a whole lab has no steps to show. */

@@ -19,7 +19,7 @@ import verify.Selection;
 /** {@code jbang handout}: nothing of the solutions is in it, and all that a student types works. */
 @Execution(ExecutionMode.CONCURRENT)
 class HandoutTest {
-    /** Two lines of code together that are at least this long are nobody's idiom. */
+    /** Three lines of code together that are at least this long are nobody's idiom. */
     private static final int DISTINCT = 50;
 
     private Path folder;
@@ -59,42 +59,44 @@ class HandoutTest {
     }
 
     /**
-     * Each two lines that follow one another in a solution, where the skeleton has neither. Hints may quote them: they
-     * are what a student is given who asks.
+     * Each three lines that follow one another in a solution, where skeletons and tests have none of them. Hints may
+     * quote them: they are what a student is given who asks.
      */
     private static Set<String> ofSolutions() throws IOException {
-        var pairs = new HashSet<String>();
+        var passages = new HashSet<String>();
         var given = new HashSet<String>();
         for (var lab : Selection.book().labs()) {
-            lab.skeleton().lines().map(HandoutTest::squeezed).forEach(given::add);
+            var test = Files.readString(lab.tests().resolve(lab.testClass() + ".java"));
+            (lab.skeleton() + test).lines().map(HandoutTest::squeezed).forEach(given::add);
         }
         for (var lab : Selection.book().labs()) {
             var lines = Files.readAllLines(lab.solution()).stream().map(HandoutTest::squeezed)
                     .filter(line -> !line.startsWith("//tag::") && !line.startsWith("//end::")).toList();
-            for (int i = 1; i < lines.size(); i++) {
-                var both = lines.get(i - 1) + lines.get(i);
-                if (!given.contains(lines.get(i - 1)) && !given.contains(lines.get(i)) && both.length() >= DISTINCT) {
-                    pairs.add(both);
+            for (int i = 3; i <= lines.size(); i++) {
+                var three = lines.subList(i - 3, i);
+                var passage = String.join("", three);
+                if (three.stream().noneMatch(given::contains) && passage.length() >= DISTINCT) {
+                    passages.add(passage);
                 }
             }
         }
-        return pairs;
+        return passages;
     }
 
     private static String squeezed(String text) {
         return text.replaceAll("\\s+", "");
     }
 
-    /** Where such a pair stands, whatever kind of file it is. */
-    private static List<String> found(Set<String> pairs, List<Path> files) throws IOException {
-        var starts = pairs.stream().collect(Collectors.groupingBy(pair -> pair.substring(0, DISTINCT)));
+    /** Where such a passage stands, whatever kind of file it is. */
+    private static List<String> found(Set<String> passages, List<Path> files) throws IOException {
+        var starts = passages.stream().collect(Collectors.groupingBy(passage -> passage.substring(0, DISTINCT)));
         var found = new ArrayList<String>();
         for (var file : files) {
             var text = squeezed(unescaped(new String(Files.readAllBytes(file), StandardCharsets.UTF_8)));
             for (int i = 0; i + DISTINCT <= text.length(); i++) {
-                for (var pair : starts.getOrDefault(text.substring(i, i + DISTINCT), List.of())) {
-                    if (text.startsWith(pair, i)) {
-                        found.add(file + ": " + pair);
+                for (var passage : starts.getOrDefault(text.substring(i, i + DISTINCT), List.of())) {
+                    if (text.startsWith(passage, i)) {
+                        found.add(file + ": " + passage);
                     }
                 }
             }
@@ -111,12 +113,13 @@ class HandoutTest {
     @Test
     void nothing_of_the_solutions_is_in_any_file() throws Exception {
         handOut();
-        var pairs = ofSolutions();
-        assertTrue(pairs.size() > 1_000, pairs.size() + " pairs of lines are looked for");
+        var passages = ofSolutions();
+        assertTrue(passages.size() > 500, passages.size() + " passages are looked for");
         var files = Folders.files(folder);
-        assertEquals(List.of(), found(pairs, files.stream().filter(file -> !file.endsWith("hints.adoc")).toList()));
+        assertEquals(List.of(),
+                found(passages, files.stream().filter(file -> !file.endsWith("hints.adoc")).toList()));
         var solution = Selection.book().lab("401").solution();
-        assertFalse(found(pairs, List.of(solution)).isEmpty(), "the search finds nothing");
+        assertFalse(found(passages, List.of(solution)).isEmpty(), "the search finds nothing");
         var names = files.stream().map(file -> folder.relativize(file).toString()).toList();
         assertEquals(List.of(), names.stream().filter(name ->
                 name.matches("(.*/)?(solutions|mistakes|\\.git|\\.workbook)(/.*)?|.*\\.patch")).toList());

@@ -123,7 +123,7 @@ class ReportTest {
         }
         var failures = xml(folder.resolve("junit", "Çağla Ünsal.xml")).getElementsByTagName("failure");
         assertEquals(3, failures.getLength());
-        assertEquals("seen: «1 line» & more\nexpected <b>\nat TcpServer.java:41 (serve)",
+        assertEquals("  seen: «1 line» & more\nexpected <b>\nat TcpServer.java:41 (serve)",
                 failures.item(0).getTextContent());
     }
 
@@ -184,9 +184,15 @@ class ReportTest {
         var text = Files.readString(folder.resolve("students", "Çağla Ünsal", "result.txt"));
         for (var words : List.of("Lab 401  TCP server", "labs/401-tcp-server/TcpServer.java",
                 "  2  Serve each client concurrently               partly 1/2\n",
-                "       seen: «1 line» & more\n", "printed: «1 line»", "not checked here: the machine lacks IPv6",
+                "         seen: «1 line» & more\n", "printed: «1 line»", "not checked here: the machine lacks IPv6",
                 "the teacher's own check\n       one of your teacher's own checks\n", "7.67 of 12 points")) {
             assertTrue(text.contains(words), words + " is not in\n" + text);
+        }
+        var begun = Files.readString(folder.resolve("students", "李小龍", "result.txt"));
+        for (var words : List.of("an ephemeral port is told\n         seen: the run ended\n",
+                "one line is echoed\n       not run: the run had ended before\n", "                to do\n"
+                + "     to do: the TODO of this step is still in the file\n")) {
+            assertTrue(begun.contains(words), words + " is not in\n" + begun);
         }
         assertEquals(2, text.split("seen: ", -1).length - 1, "the message of the private check is not there");
         var xml = Files.readString(folder.resolve("junit", "Çağla Ünsal.xml"));
@@ -220,7 +226,8 @@ class ReportTest {
         assertTrue(lines.get(2).matches(" +Çağla Ünsal +7\\.67 of 12 +#\\+\\+ +#"), lines.get(2));
         assertTrue(lines.get(3).matches(" +李小龍 +1 of 12 +\\+\\.\\. +-"), lines.get(3));
         assertTrue(lines.get(4).matches(" +Zoë +0 of 10 \\? +xxx +\\?"), lines.get(4));
-        int hardest = lines.indexOf("  hardest steps, with the share of their points that the class has");
+        int hardest = lines.indexOf("  hardest steps, with the share of their points that those have whose file was "
+                + "checked");
         assertTrue(lines.get(hardest + 1).matches(" +401\\.3 +Cap the connections +10 %"), lines.get(hardest + 1));
         assertEquals("           11 fail: the eleventh client waits", lines.get(hardest + 2));
         assertTrue(lines.contains("  Zoë: not graded: 402 (the disk is full)"), lines.toString());
@@ -264,7 +271,7 @@ class ReportTest {
         assertEquals(7.6667, tests.valueStream().mapToDouble(test -> test.path("score").asDouble()).sum(), 0.0001);
         assertEquals(12, tests.valueStream().mapToDouble(test -> test.path("max_score").asDouble()).sum());
         assertEquals("401.2 failed", tests.get(1).path("number").asText() + " " + tests.get(1).path("status").asText());
-        assertFalse(tests.get(2).path("output").asText().contains("own check\n  seen"), "a private message");
+        assertFalse(tests.get(2).path("output").asText().contains("own check\n    seen"), "a private message");
     }
 
     @Test
@@ -309,7 +316,7 @@ class ReportTest {
         var said = gitHub(only(1)).lines().toList();
         assertEquals(4, said.size(), said.toString());
         assertEquals("::error file=labs/401-tcp-server/TcpServer.java,line=41,title=401.2 Serve each client "
-                + "concurrently::a thousand clients are served at once%0Aseen: «1 line» & more%0Aexpected <b>%0A"
+                + "concurrently::a thousand clients are served at once%0A  seen: «1 line» & more%0Aexpected <b>%0A"
                 + "at TcpServer.java:41 (serve)", said.get(2));
         var summary = Files.readString(folder.resolve("summary.md"));
         assertTrue(summary.startsWith("## 7.67 of 12 points\n\n| Step | | Checks | Points |\n"), summary);

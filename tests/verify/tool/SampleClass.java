@@ -89,8 +89,8 @@ public final class SampleClass {
     private static CheckResult result(Check check, int letter, String words) {
         return switch (letter) {
             case 'P' -> new CheckResult(check.id(), Outcome.PASS, "", "", 0, "", 12);
-            case 'F' -> new CheckResult(check.id(), Outcome.FAIL, "seen: " + words, "at TcpServer.java:41 (serve)", 41,
-                    "printed: " + words, 10_000);
+            case 'F' -> new CheckResult(check.id(), Outcome.FAIL, "  seen: " + words, "at TcpServer.java:41 (serve)",
+                    41, "printed: " + words, 10_000);
             case 'T' -> new CheckResult(check.id(), Outcome.TODO, "", "", 50, "", 0);
             case 'S' -> new CheckResult(check.id(), Outcome.SKIPPED, words, "", 0, "", 0);
             default -> new CheckResult(check.id(), Outcome.NOT_RUN, "", "", 0, "", 0);
