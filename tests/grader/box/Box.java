@@ -34,7 +34,9 @@ public interface Box {
      * not take the end of one for something that the program under test has done.
      */
     Box DETACHED = program -> {
-        var command = new ArrayList<>(List.of("sh", "-c", "trap '' INT; exec \"$@\"", "sh"));
+        boolean hasShell = File.separatorChar == '/';
+        var command = new ArrayList<>(hasShell ? List.of("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
+                : List.<String>of());
         command.addAll(program.command());
         return new Open(new ProcessBuilder(command));
     };

@@ -175,7 +175,8 @@ public final class GradeCommand extends WorkbookCommand {
     private Grading.Options options(Box box) throws IOException {
         checkTests();
         return new Grading.Options(box, steps == Steps.core, weights == null ? Weights.NONE : Weights.read(weights),
-                Optional.ofNullable(tests), Duration.ofSeconds(timeout), Math.max(1, jobs), out);
+                Optional.ofNullable(tests), Duration.ofSeconds(Math.max(1, timeout)), Math.max(1, jobs),
+                out);
     }
 
     private void checkTests() {

@@ -193,7 +193,7 @@ public record ClassResult(String tests, Instant began, List<Lab> labs, List<Stud
 
     /**
      * @param line   in the submitted file, counted from 1; 0 where none is known
-     * @param output what the program printed meanwhile, cut to 64 KiB
+     * @param output what the program printed meanwhile, cut to some 4,000 characters
      */
     public record CheckResult(String id, Outcome outcome, String message, String place, int line, String output,
                               long millis) {}

@@ -19,6 +19,7 @@ import grader.workbook.Lab;
  * @param digest of its tests, and of how they are run
  */
 record MarkedLab(Lab lab, ClassResult.Lab result, String digest) {
+    private static final int MOST_OUTPUT = 4_000;
     private static final Pattern LINE = Pattern.compile("\\.java:(\\d+)");
 
     static MarkedLab of(TestPlan plan, boolean coreOnly, Weights weights, String digest) {
@@ -67,7 +68,13 @@ record MarkedLab(Lab lab, ClassResult.Lab result, String digest) {
         var outcome = Outcome.valueOf(test.status().name());
         var line = LINE.matcher(test.place());
         return new CheckResult(test.test().id(), outcome, test.message(), test.place(),
-                line.find() ? Integer.parseInt(line.group(1)) : 0, test.output(), test.millis());
+                line.find() ? Integer.parseInt(line.group(1)) : 0, cut(test.output()), test.millis());
+    }
+
+    /** A class has many thousand checks, and reports show a few lines of each. */
+    private static String cut(String output) {
+        return output.length() <= MOST_OUTPUT ? output
+                : output.substring(0, MOST_OUTPUT) + "\n(more was printed: cut here)";
     }
 
     /** As the screen tells it: the compiler's words, the line with a caret, and advice. */

@@ -44,5 +44,6 @@ public final class CompilerProcess implements AutoCloseable {
     @Override
     public void close() {
         process.ifPresent(RunnerProcess::close);
+        process = Optional.empty();   // it may live on for a moment
     }
 }

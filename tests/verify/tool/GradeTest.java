@@ -58,9 +58,9 @@ class GradeTest {
         return copy.grader(all, Stream.concat(Stream.of("grade"), Stream.of(arguments)).toArray(String[]::new));
     }
 
-    /** The folder of submissions, into the report folder of that name. */
+    /** The folder of submissions, into the report folder of that name; one at a time, as other tests run meanwhile. */
     private String[] into(String reports, String... options) {
-        return Stream.concat(Stream.of(submissions.toString(), "--out", folder.resolve(reports).toString()),
+        return Stream.concat(Stream.of(submissions.toString(), "--out", folder.resolve(reports).toString(), "--jobs=1"),
                 Stream.of(options)).toArray(String[]::new);
     }
 
@@ -71,6 +71,15 @@ class GradeTest {
     private LabResult result(String reports, String student) throws IOException {
         return result(reports).students().stream().filter(each -> each.name().equals(student)).findFirst()
                 .orElseThrow(() -> new AssertionError("there is no student " + student)).labs().getFirst();
+    }
+
+    /** Of what ought to pass as a whole. */
+    private static String failures(ClassResult result) {
+        return result.students().stream().flatMap(student -> student.labs().stream())
+                .flatMap(lab -> Stream.concat(Stream.of(lab.message()), lab.steps().stream()
+                        .flatMap(step -> step.checks().stream()).filter(check -> check.outcome() != Outcome.PASS)
+                        .map(check -> check.id() + ": " + check.message() + " " + check.place())))
+                .filter(line -> !line.isEmpty()).collect(Collectors.joining("\n"));
     }
 
     private Path hand(String student, String text) throws IOException {
@@ -99,6 +108,7 @@ class GradeTest {
         hand("ann", solution());
         var before = Folders.files(copy.root());
         var ended = copy.grader("grade", submissions.resolve("ann").toString(), "--box=auto");
+        assertEquals("", failures(ClassFile.read(copy.root().resolve("reports").resolve(ClassFile.NAME))));
         assertEquals(0, ended.status(), ended.all());
         assertSays(ended, "1 student, 1 lab to grade", "96 of 96");
         var written = new TreeSet<>(Folders.files(copy.root()));
@@ -132,7 +142,7 @@ class GradeTest {
         for (var name : List.of("ann", "bob", "cid", "dan")) {
             hand(name, solution() + "// " + name + "\n");
         }
-        var grader = start(into("reports", "--box=off", "--jobs=1"));
+        var grader = start(into("reports", "--box=off"));
         int kept = waitForResults(2);
         grader.destroyForcibly().waitFor();
         kept = Math.max(kept, results());
@@ -151,8 +161,8 @@ class GradeTest {
             hand(name, solution() + "// " + name + "\n");
         }
         var command = new ArrayList<>(List.of("setsid"));
-        command.addAll(copy.command(Stream.concat(Stream.of("grade"), Stream.of(into("reports", "--box=off",
-                "--jobs=1"))).toArray(String[]::new)));
+        command.addAll(copy.command("grade"));
+        command.addAll(List.of(into("reports", "--box=off")));
         var grader = start(command);
         waitForResults(1);
         assertEquals(0, Commands.run(folder, Map.of(), "kill", "-INT", "--", "-" + grader.pid()).status());
@@ -324,7 +334,7 @@ class GradeTest {
                 } catch (IOException | UncheckedIOException e) { }
                 """.formatted(copy.root().resolve("tests"))));
         hand("bob", solution());
-        var ended = grade(into("reports", "--box=off", "--jobs=1"));
+        var ended = grade(into("reports", "--box=off"));
         assertEquals(2, ended.status(), ended.all());
         assertSays(ended, "files that the verdicts rest on have changed", "--box=on");
         assertEquals(State.UNGRADED, result("reports", "ann").state());
@@ -337,7 +347,7 @@ class GradeTest {
     void without_a_box_a_program_that_kills_the_grader_leaves_the_others_results() throws Exception {
         hand("ann", solution());
         var killer = hand("bob", attack("ProcessHandle.current().parent().ifPresent(ProcessHandle::destroyForcibly);"));
-        var killed = grade(into("reports", "--box=off", "--jobs=1"));
+        var killed = grade(into("reports", "--box=off"));
         assertEquals(137, killed.status(), killed.all());
         assertEquals(1, results(), "results kept");
         Files.delete(killer);
@@ -358,7 +368,7 @@ class GradeTest {
         copy = WorkbookCopy.withCacheOfItsOwn();   // the other one is root's
         hand("ann", solution());
         hand("bob", attack("if (isRunning()) { throw new IllegalStateException(\"home: \""
-                + " + Files.exists(Path.of(\"" + copy.root() + "\"))); }"));
+                + " + Files.exists(Path.of(\"" + copy.root().resolve("solutions") + "\"))); }"));
         var jars = Files.createDirectory(folder.resolve("jars"));
         var classPath = new StringJoiner(File.pathSeparator);
         for (var jar : Jvm.classPath()) {

@@ -276,11 +276,12 @@ final class HostileClass {
                 """));
         add("floods standard output", all(), late("""
                 var line = "flood ".repeat(10_000);
-                for (int i = 0; i < 2_000; i++) { IO.println(line); }
+                for (int i = 0; i < 200; i++) { IO.println(line); }
                 """));
         add("floods descriptor 1", all(), late("""
                 try (var raw = new FileOutputStream("/proc/self/fd/1")) {
-                    for (int i = 0; i < 1_000; i++) { raw.write(new byte[1 << 20]); }
+                    var mebibyte = new byte[1 << 20];
+                    for (int i = 0; i < 1_000; i++) { raw.write(mebibyte); }
                 } catch (IOException e) { throw new UncheckedIOException(e); }
                 """));
         add("forges a report", Expected.steps().saying("ended the Java machine"), called("""
