@@ -127,7 +127,7 @@ final class ClassPage {
         return """
                 <section aria-labelledby="hardest">
                 <h2 id="hardest">Where the class is stuck</h2>
-                <p>Counted are the students whose file was checked.</p>
+                <p>The figures count the students whose file was checked.</p>
                 %s%s</section>
                 """.formatted(table("The hardest steps first", steps.subList(0, first)), rest.isEmpty() ? "" : """
                 <details>
