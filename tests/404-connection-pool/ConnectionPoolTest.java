@@ -450,6 +450,10 @@ class ConnectionPoolTest {
     @Step(value = 3, title = "Validate before borrowing")
     class Validate_before_borrowing {
 
+        {
+            lines.step = 3;
+        }
+
         @Test
         void an_idle_connection_is_checked_before_it_is_leased() throws Exception {
             var pool = pool(checked());
@@ -653,6 +657,10 @@ class ConnectionPoolTest {
 
     @Step(value = 4, title = "Free the slot on failure", further = true)
     class Free_the_slot_on_failure {
+
+        {
+            lines.step = 4;
+        }
 
         @Test
         void a_failed_connect_releases_its_slot() throws Exception {
@@ -881,6 +889,10 @@ class ConnectionPoolTest {
     @Step(value = 5, title = "Expire by age", further = true)
     class Expire_by_age {
 
+        {
+            lines.step = 4;
+        }
+
         @Test
         void a_limit_of_zero_or_of_more_than_292_years_is_never_reached() throws Exception {
             // rejects: zero that expires at once; toNanos(), which throws
@@ -986,6 +998,10 @@ class ConnectionPoolTest {
 
     @Step(value = 6, title = "Find leaks", further = true)
     class Find_leaks {
+
+        {
+            lines.step = 4;
+        }
 
         @Test
         void a_lease_open_for_leakAfter_is_reported_unless_that_is_zero() throws Exception {
@@ -1119,6 +1135,10 @@ class ConnectionPoolTest {
     @Step(value = 7, title = "Close the pool", further = true)
     class Close_the_pool {
 
+        {
+            lines.step = 4;
+        }
+
         @Test
         void close_ends_the_wait_of_all_waiters() throws Exception {   // rejects: signal() for one of them
             var pool = pool(plain().withMaxTotal(1));
@@ -1130,7 +1150,8 @@ class ConnectionPoolTest {
             pool.close();
             for (int i = 1; i <= 10; i++) {
                 thrownBy(waiting.get(i - 1), ConnectionPool.PoolClosedException.class, "the borrow() of waiter " + i
-                        + " of 10", "signal the turn of each waiter; awaitTurn() without a slot throws timedOut()");
+                        + " of 10", "set closed and signal the turn of each waiter, under one lock; "
+                        + "awaitTurn() without a slot throws timedOut()");
             }
             Check.equal(0, pool.stats().waiting(), "stats().waiting()", "remove all waiters");
             close(lease);
@@ -1143,6 +1164,7 @@ class ConnectionPoolTest {
             List.of(borrow(pool), borrow(pool), borrow(pool)).forEach(ConnectionPoolTest::close);
             pool.close();
             pool.close();
+            lines.checkFaults();
             Check.equal(3, lines.destroyed.size(), "connections destroyed by close(), called twice",
                     "take all idle slots under the lock, then throwAway() each of them");
             Check.fails(ConnectionPool.PoolClosedException.class, () -> pool.borrow(AT_ONCE), "borrow() after close()",
@@ -1320,8 +1342,13 @@ class ConnectionPoolTest {
 
     private ConnectionPool<Line> pool(ConnectionPool.Options options) {
         closeLater(lines);
-        var pool = closeLater(new ConnectionPool<>(lines, options));
+        var pool = new ConnectionPool<>(lines, options);
         lines.lock = pool.lock;
+        AutoCloseable end = () -> {
+            lines.lock = new ReentrantLock();   // how it closes is for step 7
+            pool.close();
+        };
+        closeLater(end);
         return pool;
     }
 
@@ -1566,13 +1593,14 @@ class ConnectionPoolTest {
         volatile Hook resetting = _ -> {};
         volatile Hook destroying = _ -> {};
         volatile ReentrantLock lock;
+        int step = 1;   // a fault of a later step is not told before
         private final AtomicInteger numbers = new AtomicInteger();
         private final AtomicInteger exist = new AtomicInteger();
         private final AtomicInteger most = new AtomicInteger();
 
         @Override
         public Line connect() throws Exception {
-            requireUnlocked("connect()");
+            requireUnlocked("connect()", 1);
             var line = new Line(this, numbers.incrementAndGet());
             most.accumulateAndGet(exist.incrementAndGet(), Math::max);
             try {
@@ -1587,7 +1615,7 @@ class ConnectionPoolTest {
 
         @Override
         public boolean isHealthy(Line line) throws Exception {
-            requireUnlocked("isHealthy()");
+            requireUnlocked("isHealthy()", 3);
             requireAlive(line, "checked");
             checked.add(line);
             return healthy.of(line);
@@ -1595,7 +1623,7 @@ class ConnectionPoolTest {
 
         @Override
         public void reset(Line line) throws Exception {
-            requireUnlocked("reset()");
+            requireUnlocked("reset()", 4);
             requireAlive(line, "reset");
             resetting.on(line);
             line.dirt = 0;
@@ -1603,7 +1631,7 @@ class ConnectionPoolTest {
 
         @Override
         public void destroy(Line line) throws Exception {
-            requireUnlocked("destroy()");
+            requireUnlocked("destroy()", 1);
             requireAlive(line, "destroyed");
             destroyed.add(line);
             History.note("destroyed " + line);
@@ -1625,8 +1653,8 @@ class ConnectionPoolTest {
             }
         }
 
-        private void requireUnlocked(String method) {
-            if (lock.isHeldByCurrentThread()) {
+        private void requireUnlocked(String method, int since) {
+            if (step >= since && lock.isHeldByCurrentThread()) {
                 faults.add(method + " was called with the lock held");
                 throw fault();
             }
