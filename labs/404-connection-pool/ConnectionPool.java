@@ -817,8 +817,8 @@ public final class ConnectionPool<C> implements AutoCloseable {
             Thread.sleep(Duration.ofSeconds(pause));
             IO.println(crowd(pool, 50, channel -> ask(channel)));
         } catch (ExecutionException | IllegalArgumentException e) {
-            IO.println("cannot connect to " + where + ": " + e.getMessage()
-                    + (e.getCause() == null ? "" : ", " + e.getCause()));
+            IO.println("cannot connect to " + where + ": " + (e.getCause()
+                    == null ? e : e.getCause()).getMessage());
             System.exit(1);
         }
     }
@@ -829,7 +829,7 @@ public final class ConnectionPool<C> implements AutoCloseable {
     }
 
     private static void demo() throws Exception {
-        IO.println("lab 404  Connection pool\n");
+        IO.println("lab 404  Connection pool");
         try (var server = new ServerSocket(0, 50,
                 InetAddress.getLoopbackAddress())) {
             var pool = new ConnectionPool<>(tcp((InetSocketAddress)

@@ -460,7 +460,8 @@ class ConnectionPoolTest {
             close(borrow(pool));
             Check.equal("[]", lines.checked.toString(), "connections checked", "a new connection is not checked");
             borrow(pool);
-            Check.equal("[#1]", lines.checked.toString(), "connections checked", "ask isHealthy() of the factory");
+            Check.equal("[#1]", lines.checked.toString(), "connections checked, with validateAfter zero",
+                    "ask isHealthy() of the factory unless idleTime() is less than validateAfter: <, not <=");
         }
 
         @Test
@@ -583,7 +584,7 @@ class ConnectionPoolTest {
             lines.healthy = line -> {
                 long end = System.nanoTime() + 5_000_000;   // longer than the timeout
                 while (System.nanoTime() - end < 0) {
-                    TimeUnit.NANOSECONDS.sleep(end - System.nanoTime());
+                    TimeUnit.NANOSECONDS.sleep(end - System.nanoTime());   // a slow check
                 }
                 return false;
             };
@@ -1437,7 +1438,8 @@ class ConnectionPoolTest {
     /** What a borrow() on another thread gets, or throws. */
     private <C> ConnectionPool.Lease<C> got(PendingCall<ConnectionPool.Lease<C>> asked) throws Exception {
         return finish(asked, "borrow() on another thread",
-                "handOver() must set the slot of the first waiter and signal its turn, or a slot was lost");
+                "each slot that is released goes through handOver(), which sets the slot of the first waiter and "
+                        + "signals its turn");
     }
 
     /** What a call on another thread throws. */
