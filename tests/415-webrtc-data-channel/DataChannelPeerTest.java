@@ -354,7 +354,12 @@ class DataChannelPeerTest {
             Check.that(media > 0, "the answer to have the data section m="
                     + "application 9 UDP/DTLS/SCTP webrtc-datachannel, got "
                     + lines, "the session's lines come first, then this one");
-            Check.equal("v=0", lines.getFirst(), "the first line", "v=0");
+            Check.that(String.join("\n", lines.subList(0, 4)).matches("v=0\n"
+                    + "o=\\S+ \\d+ \\d+ IN IP[46] \\S+\ns=.+\nt=0 0")
+                    && lines.stream().anyMatch(line -> line.matches(
+                            "c=IN IP[46] \\S+")), "v=0, o=, s= and t=0 0 first,"
+                    + " and a line c=, got " + lines, "every SDP has them"
+                    + " (RFC 8866, section 5): see the chapter's list");
             has(lines.subList(0, media), "a=ice-lite");
             for (var line : List.of("a=mid:0", "a=setup:passive",
                     "a=ice-ufrag:ours", "a=ice-pwd:abcdefghijklmnopqrstuvwx",
@@ -375,9 +380,11 @@ class DataChannelPeerTest {
                         line -> line.startsWith("a=candidate:")).toList();
                 Check.that(lines.size() == 1 && lines.getFirst().matches(
                         "a=candidate:\\w+ 1 (?i:udp) [1-9]\\d{0,9} " + shown
-                                + " 4711 typ host"),
+                                + " 4711 typ host") && Long.parseLong(
+                                lines.getFirst().split(" ")[3]) < 1L << 31,
                         "one line a=candidate:1 1 udp PRIORITY " + shown
-                                + " 4711 typ host, got " + lines,
+                                + " 4711 typ host, PRIORITY below 2^31, got "
+                                + lines,
                         "foundation, component 1, udp, priority, address,"
                                 + " port, typ host (RFC 8839, section 5.1)");
             }
@@ -523,6 +530,8 @@ class DataChannelPeerTest {
             }
             ignored(signed(message(1, new byte[0]), KEY), "a check without"
                     + " user name", "text() is empty then");
+            Check.equal(9, agent.rejected(), "rejected() after nine such"
+                    + " checks", "count a Binding request that fails");
         }
 
         @Test
@@ -549,6 +558,8 @@ class DataChannelPeerTest {
                 ignored(text.getBytes(), "the bytes of \"" + text + "\"",
                         "decode() is empty then");
             }
+            Check.equal(0, agent.rejected(), "rejected() after packets that"
+                    + " are no Binding requests", "count Binding requests");
         }
 
         @Test
@@ -622,8 +633,8 @@ class DataChannelPeerTest {
         void consent_expires_without_an_accepted_check() {
             // rejects: any datagram counts; wall-clock time; >= 0
             expired(false, 0, "a new agent");
-            expired(false, 9_999, "9.999 s after it was made");
-            expired(true, 2, "10.001 s after it was made");
+            expired(false, 10_000, "10 s after it was made");
+            expired(true, 1, "10.001 s after it was made");
             answered(request("ours:them", KEY, 0), FROM);
             expired(false, 0, "after a check");
             expired(false, 6_000, "6 s after a check");
@@ -1004,6 +1015,11 @@ class DataChannelPeerTest {
             Check.equal(received, far.association.received, "received"
                     + " after a repeated COOKIE ECHO", "only the first one"
                     + " makes the association; later ones change nothing");
+            far.sends(far.tag, DataChannelPeerTest.chunk(ABORT, 0,
+                    new byte[0]));
+            Check.equal(List.of(), far.sends(far.tag, echo), "the answers to"
+                    + " the same COOKIE ECHO after an ABORT",
+                    "establish() only while CLOSED: it is ENDED now");
         }
 
         @Test
@@ -1186,13 +1202,15 @@ class DataChannelPeerTest {
             Check.equal(List.of(262_144), far.messages.stream()
                     .map(String::length).toList(), "the lengths of the"
                     + " messages", "MAX_MESSAGE bytes are allowed");
+            far.data(2 * whole + 1, BE, "after it");
             for (int i = 0; i <= whole; i++) {
                 far.association.receive(packet(far.tag, far.chunk(whole + i,
                         i == 0 ? B : i == whole ? E : 0,
                         "x".repeat(i < whole ? 1024 : 1))));
             }
             Check.equal(1, far.messages.size(), "the number of messages",
-                    "a message of MAX_MESSAGE + 1 bytes is not delivered");
+                    "neither a message of MAX_MESSAGE + 1 bytes is delivered"
+                            + " nor, once it is aborted, a chunk behind it");
             Check.that(far.take().stream().anyMatch(c -> c.type() == ABORT)
                     && far.association.reason.orElse(null)
                     instanceof DataChannelPeer.CloseReason.Failed, "an ABORT"
@@ -1278,8 +1296,15 @@ class DataChannelPeerTest {
             Check.equal(List.of("3 50 02"), answers, "stream, PPID and bytes"
                     + " that were sent back", "one byte, type 2, on the stream"
                     + " of the OPEN, with PPID 50");
-            Check.that(channel.inner.isOpen(), "isOpen() to be true after OPEN",
-                    "note the stream");
+            Check.equal("1 sent, open: true", channel.atOpen, "what was sent,"
+                    + " and isOpen(), when onOpen() was called", "note the"
+                    + " stream and send the ACK first: onOpen() may send()");
+            var other = new Channel(0);
+            other.gets(3, DCEP, open(" x".repeat(20_000), "proto"));
+            Check.equal("open ".length() + 40_000, other.events.getFirst()
+                    .length(), "the length of what the listener has heard of"
+                    + " a label of 40,000 bytes", "its length field has two"
+                    + " bytes, without sign");
         }
 
         @Test
@@ -1412,6 +1437,10 @@ class DataChannelPeerTest {
                     "what was sent to a message of type 1",
                     "only type 3 is an OPEN");
             channel.heard(List.of(), "only a whole OPEN opens");
+            open[0] = 3;
+            Check.equal(List.of("2 50 02"), channel.gets(2, DCEP, open), "what"
+                    + " was sent to a whole OPEN after the malformed ones",
+                    "note the stream only of a whole OPEN");
         }
 
         @Test
@@ -1905,6 +1934,7 @@ class DataChannelPeerTest {
         private final List<String> events = new ArrayList<>();
         private final List<String> sent = new ArrayList<>();
         private final DataChannelPeer.DataChannel inner;
+        private String atOpen = "";
 
         Channel(long maxMessageSize) {
             inner = new DataChannelPeer.DataChannel((stream, ppid, payload) ->
@@ -1936,6 +1966,7 @@ class DataChannelPeerTest {
 
         @Override
         public void onOpen(String label) {
+            atOpen = sent.size() + " sent, open: " + inner.isOpen();
             events.add("open " + label);
         }
 
