@@ -1485,46 +1485,40 @@ class DataChannelPeerTest {
 
     private static final char[] PASSWORD = "changeit".toCharArray();
     private static final DataChannelPeer.Identity ANNA = identity("""
-            MIIDRAIBAzCCAv0GCSqGSIb3DQEHAaCCAu4EggLqMIIC5jCB2wYJKoZIhvcN
-            AQcBoIHNBIHKMIHHMIHEBgsqhkiG9w0BDAoBAqB3MHUwKQYKKoZIhvcNAQwB
-            AzAbBBTXRv6Kvr4DuWzJwFMLa76b9otiCAIDAMNQBEj22UbiYZAQOw+sLU6t
-            ebbo6Q3T0WKAbLWf42ECAJlqx2vIf7YQlM+R+rj0uvHIQ3u/CzmoFbEVTuAV
-            UEqeEIOL0BKWsWlOsIkxPDAXBgkqhkiG9w0BCRQxCh4IAHAAZQBlAHIwIQYJ
-            KoZIhvcNAQkVMRQEElRpbWUgMTc5NTg0Mzg2ODgyNDCCAgQGCSqGSIb3DQEH
-            BqCCAfUwggHxAgEAMIIB6gYJKoZIhvcNAQcBMCkGCiqGSIb3DQEMAQYwGwQU
-            qUBhY4ctdRJIQG8uGRBHvHsCgdcCAwDDUICCAbAuVKzmHFfYlZ3OxxoMoXjU
-            rI4AeD8kX9b8IC8OTCsxJUS47OSOpcLoz7cTyBhfO/1utoWisMFpT4SGx9o2
-            iwMGc81ObAqklpr0WLjvOmBXtM+ecxFRYIk39+IaGnNR/EWasxuq88I09HoF
-            rbfEn/0gBWQITr/WcfRtES1vRzIgx+Treoiwh8ceJT4e/yUfAYbQBYfxvkzi
-            Hbi7ZGZBhjKFGjQulD5+485+K4aZd4Qpik5994fFIqPXVhHliBX2KfXNuXAP
-            /IMBo2lgHhudrKz7lpFk87+eAB03UiGnEMbSEfwWweKNsn8B19OYiyk5Ea5p
-            x+QFxs4bJz72LocO5gfnx788xGxksvMfWJmg1+kvR+7lj7isMxwu1M+wVBTa
-            ErCdJOve40PqeyxpWedNQyOdQ9a44Lq4jDZyNq3NXHFj3FuxnrDaotay3HPn
-            tTVuumj48InJsOvAqa5EUbHNfux4ikdK+l6mU6/h8zNQYLrJ2fo4wBhrmKl+
-            N08zJgdJ63LRjHAR4RnErMD9lX84I4ch0VHAFvgn/d2KxWJaYZyelRFEv5VO
-            xWckR/RMwhop6xowPjAhMAkGBSsOAwIaBQAEFH7vbkWq1hxO08QFncn8vBhL
-            5baGBBSnQMHD/mzcFCZYk27cDeGeXT9sEQIDAYag
+            MIICwAIBAzCCArkGCSqGSIb3DQEHAaCCAqoEggKmMIICojCB2QYJKoZIhvcN
+            AQcBoIHLBIHIMIHFMIHCBgsqhkiG9w0BDAoBAqB1MHMwJwYKKoZIhvcNAQwB
+            AzAZBBRvV+OZKJagR286DToTh6Ia3sQTdAIBAQRIYZbIhsZ+baye7XrWeX7I
+            V4HiPajkddrsFLxtGX1sEpEc32BtTO7/Jy5BEmgtmtVBq/I+jK/WXAl8XwTE
+            IphcFJo/L1p0VmlzMTwwFwYJKoZIhvcNAQkUMQoeCABwAGUAZQByMCEGCSqG
+            SIb3DQEJFTEUBBJUaW1lIDE3OTU4NTU5MDgxNTUwggHCBgkqhkiG9w0BBwGg
+            ggGzBIIBrzCCAaswggGnBgsqhkiG9w0BDAoBA6CCAVgwggFUBgoqhkiG9w0B
+            CRYBoIIBRASCAUAwggE8MIHioAMCAQICCQDkiH3zAeWjYTAKBggqhkjOPQQD
+            AzARMQ8wDQYDVQQDEwZXZWJSVEMwIBcNMjYxMTI4MDg1MTQ4WhgPMjEyNjEx
+            MDQwODUxNDhaMBExDzANBgNVBAMTBldlYlJUQzBZMBMGByqGSM49AgEGCCqG
+            SM49AwEHA0IABDQCwbPZCgc0/YymX0MHsb4ZAM90bhWOhaoux8udw3HWE2kU
+            jGF7DPvxDUiFEi6PrCaitVgmLGtSiYmWlzS2JTWjITAfMB0GA1UdDgQWBBSi
+            KLzxCK1sbFyAaiQfCZ8HiuwR4DAKBggqhkjOPQQDAwNJADBGAiEAheRjTO+T
+            B3587Ai2NSuegm4yyixSYgPM9LrbkdjYwVkCIQDdnzgL5xyi32IW8ht50SxT
+            zI4p8tjYc3FrN9DNGfWLlzE8MBcGCSqGSIb3DQEJFDEKHggAcABlAGUAcjAh
+            BgkqhkiG9w0BCRUxFAQSVGltZSAxNzk1ODU1OTA4MTU1
             """);
     private static final DataChannelPeer.Identity BERT = identity("""
-            MIIDRAIBAzCCAv0GCSqGSIb3DQEHAaCCAu4EggLqMIIC5jCB2wYJKoZIhvcN
-            AQcBoIHNBIHKMIHHMIHEBgsqhkiG9w0BDAoBAqB3MHUwKQYKKoZIhvcNAQwB
-            AzAbBBTnxTzy5Jhpy7kyaCwL6BSb0XjeSAIDAMNQBEiiixygsCYhB5MBzaiC
-            vB3Vs6nZY3WNfr3MAWy0ZJkIBOL7B4uhj3hc4G4egTQ0znQPWmseYie0CFk9
-            L9yvlDa8bIEhdKftQM0xPDAXBgkqhkiG9w0BCRQxCh4IAHAAZQBlAHIwIQYJ
-            KoZIhvcNAQkVMRQEElRpbWUgMTc5NTg0Mzg3MTA2MDCCAgQGCSqGSIb3DQEH
-            BqCCAfUwggHxAgEAMIIB6gYJKoZIhvcNAQcBMCkGCiqGSIb3DQEMAQYwGwQU
-            zkcY4TSGrnR90L9YKTwZrb4ughkCAwDDUICCAbDA4Jdf+/Bsn0w/Ac4VAWQF
-            pRRFNPBXm1YSNhwTx5YlDg3xnXhBQQOSveMrAOrx9wBBUZZPwrawDO6p+VaG
-            fBKHJbMnjFvWkhpwxRp08N12jqb4Vsp3Hken0XRiS0glcMzGGNMd4MQ+4QWz
-            3u3+dJXG5VN3qiBw4MkiZdXGrJtHj4IyQ29YcWucq09zH2FBNIfq4AEpfJa4
-            Yvi98LDYEL0wJ3CIW1867e45eK+DIFAL3T94pnXJOMIEZ2iKNSqyAHmPLdEa
-            TYHTNajH5phR7mRtvTm7aMuFBxSVxBA1vQS2croWhDARQz4uWv9kLhrrcgpB
-            Vg7i6lCb2dToCjYWAn+kNxYcgbTtpTLDsTH0kdNSMWaOHszCIX0ZuEx99wuX
-            1Y7Qqz5NyQv4wJomCiHHIu6KI8/uOPzLhOeqOmWQOxrF75mY0ZWsRtDGBBMS
-            yqFF9AGBK05tpG9podxKL8rfap/JTzoVejw/eW5EqJAB294fMxGxLm5DF4pd
-            AWMcgWvnsBf0WU7USi8ETTb/BBXorIe4Xwjj+yGkEF4zShlQID1WwNDfp14J
-            vYeL7au76FdjGzIwPjAhMAkGBSsOAwIaBQAEFEisdpmpG77rQjhf35z9u3Bq
-            IBQMBBShD/FJR8BnRL0U4doEEYu0ErFgqwIDAYag
+            MIICvwIBAzCCArgGCSqGSIb3DQEHAaCCAqkEggKlMIICoTCB2QYJKoZIhvcN
+            AQcBoIHLBIHIMIHFMIHCBgsqhkiG9w0BDAoBAqB1MHMwJwYKKoZIhvcNAQwB
+            AzAZBBQNr/4FNhHvI9Wu/1GV0Z97MacSvAIBAQRI86VZ/326f5zDRakvO622
+            nKmI12uqW0q69ANrN4ZJB8y6O2rci+TQ/V5jvfZVutfIRTqi5Ty2hoTzc2Zw
+            Ob7k07XLtdhybYk9MTwwFwYJKoZIhvcNAQkUMQoeCABwAGUAZQByMCEGCSqG
+            SIb3DQEJFTEUBBJUaW1lIDE3OTU4NTU5MDkwNTMwggHBBgkqhkiG9w0BBwGg
+            ggGyBIIBrjCCAaowggGmBgsqhkiG9w0BDAoBA6CCAVcwggFTBgoqhkiG9w0B
+            CRYBoIIBQwSCAT8wggE7MIHioAMCAQICCQDKfavGJaazxzAKBggqhkjOPQQD
+            AzARMQ8wDQYDVQQDEwZXZWJSVEMwIBcNMjYxMTI4MDg1MTQ4WhgPMjEyNjEx
+            MDQwODUxNDhaMBExDzANBgNVBAMTBldlYlJUQzBZMBMGByqGSM49AgEGCCqG
+            SM49AwEHA0IABG3k+0kPHum/qZFaH1blgtRukGHePO64lgNqGyzQ1lGCgYPM
+            m5Fk1O61gsG39Tm+7e4XF5tRDpoZtqDIOuEth5ijITAfMB0GA1UdDgQWBBTg
+            r3m5xHjjKvkIx4G3hyWYYUOKyDAKBggqhkjOPQQDAwNIADBFAiAgKj93EVJG
+            TzqV0fwMug+TSUUjyywNZioI+sQLyATtDgIhAJWwWLo8/sXJcDuCRDWNf2I0
+            88kUdKnpSRcXCi7RmAhGMTwwFwYJKoZIhvcNAQkUMQoeCABwAGUAZQByMCEG
+            CSqGSIb3DQEJFTEUBBJUaW1lIDE3OTU4NTU5MDkwNTM=
             """);
     private static final int TAG = 0x0A0B0C0D;
     private static final int HIGH = 0x80000001;
@@ -1538,7 +1532,7 @@ class DataChannelPeerTest {
     private static final int E = 1;
     private static final int BE = 3;
 
-    /** Keys that keytool made, for a hundred years. */
+    /** Keys of keytool, for a hundred years, of one PBE iteration: fast. */
     private static DataChannelPeer.Identity identity(String pkcs12) {
         try {
             var keys = KeyStore.getInstance("PKCS12");
