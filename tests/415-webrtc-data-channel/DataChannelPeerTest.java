@@ -298,6 +298,8 @@ class DataChannelPeerTest {
                     "wXyZ", 5001, 65_536, "an offer without max-message-size");
             read(CHROMIUM.replace("size:262144", "size:0"), "0", "wXyZ", 5001,
                     0, "an offer with max-message-size:0");
+            read(CHROMIUM.replace("size:262144", "size:" + (1L << 40)), "0",
+                    "wXyZ", 5001, 1L << 40, "an offer of 1 TiB");
             refused(CHROMIUM.replace("a=sctp-port:5001\n", ""), "sctp-port");
             refused(CHROMIUM.replace("port:5001", "port:0"), "sctp-port");
             refused(CHROMIUM.replace("port:5001", "port:65536"), "sctp-port");
