@@ -3,7 +3,7 @@
 //DEPS com.squareup.okhttp3:okhttp-jvm:5.5.1
 //DEPS com.squareup.okhttp3:okhttp-tls:5.5.1
 //DEPS com.squareup.okhttp3:mockwebserver3:5.5.1
-//DESCRIPTION Lab 405: an HTTP client, hooked into at every layer
+//DESCRIPTION Lab 405: an HTTP client with an extension at every layer
 
 import module java.base;
 import module java.logging;
@@ -19,13 +19,13 @@ import okio.ForwardingSource;
 import okio.Okio;
 
 /**
- * Parts that change what OkHttp does beneath your code, and a builder that
- * hooks each in at its layer.
+ * Extensions of OkHttp, and a builder that registers each of them at its layer.
  *
- * <p>The one idea: where you hook in decides what you see. A call passes the
- * application interceptors once. Redirects and retries make several exchanges
- * of it, and each of them passes the network interceptors. Names and sockets
- * are at the bottom.
+ * <p>The one idea: the layer of an extension decides what it sees. An
+ * application interceptor sees a call once. Redirects and retries turn the call
+ * into several exchanges, and a network interceptor sees each of them. Name
+ * resolution and sockets are below both. WebSocket calls skip network
+ * interceptors, so the builder's clients refuse them.
  *
  * <p>HTTP: RFC 9110. SOCKS5: RFC 1928, and RFC 1929 for its passwords.
  */
@@ -33,18 +33,19 @@ public final class HttpTransport {
 
     private HttpTransport() {}
 
-    /** Finds addresses in a table. For any number of threads. */
+    /** Resolves names from a table. Thread-safe. */
     public static final class StaticDns implements Dns {
 
         private final Map<String, List<InetAddress>> table =
                 new TreeMap<>(String.CASE_INSENSITIVE_ORDER);
         private final Dns fallback;
-        private final List<String> queries = new CopyOnWriteArrayList<>();
+        // guarded by this
+        private final Deque<String> queries = new ArrayDeque<>();
 
         /**
          * @param table    a key is a name, or {@code *.suffix} for all names
-         *                 below a suffix; upper and lower case are the same
-         * @param fallback is asked for the names that no key fits
+         *                 below a suffix; keys are case-insensitive
+         * @param fallback resolves the names that no key matches
          */
         public StaticDns(Map<String, List<InetAddress>> table, Dns fallback) {
             table.forEach((name, addresses) ->
@@ -54,8 +55,8 @@ public final class HttpTransport {
 
         /**
          * The addresses of a name, in the order of the table: those of the
-         * name itself; else those of the longest suffix that fits; else what
-         * the fallback knows.
+         * name itself; else those of the longest suffix that matches; else
+         * what the fallback returns.
          *
          * @throws UnknownHostException if the table has an empty list for it
          */
@@ -64,8 +65,8 @@ public final class HttpTransport {
         public List<InetAddress> lookup(String name)
                 throws UnknownHostException {
             Objects.requireNonNull(name, "name");
-            // tag::step1[] keep the name in queries; then the table: name, "*.suffix"; then the fallback
-            queries.add(name);
+            // tag::step1[] remember() the name, then look it up: the name, "*.suffix" for each suffix, the fallback
+            remember(name);
             var found = table.get(name);
             int dot = name.indexOf('.');
             while (found == null && dot >= 0) {
@@ -83,28 +84,35 @@ public final class HttpTransport {
         }
         // end::lookup[]
 
-        /** Every name that was asked for, in order. */
-        public List<String> queries() {
+        private synchronized void remember(String name) {
+            queries.add(name);
+            if (queries.size() > 1_000) {
+                queries.remove();
+            }
+        }
+
+        /** The last 1,000 names that were looked up, oldest first. */
+        public synchronized List<String> queries() {
             return List.copyOf(queries);
         }
     }
 
-    /** {@link Builder#dns}: where does it go in? */
+    /** Registers the part of {@link Builder#dns}. */
     // tag::hookDns[]
     private static void hookDns(OkHttpClient.Builder client, Dns dns) {
-        // tag::step1[] let the client ask it for addresses
+        // tag::step1[] make it the Dns of the client
         client.dns(dns);
         // end::step1[]
     }
     // end::hookDns[]
 
     /**
-     * Tells of every exchange, when its response was read to the end, or
-     * closed, or when it failed. A network interceptor.
+     * Reports every exchange once: when its response has been read to the end
+     * or closed, or when it has failed. A network interceptor.
      *
-     * @param sink            is called on the thread of the call; what it
-     *                        throws harms nobody
-     * @param redactor        hides what the log must not show
+     * @param sink            is called on the thread that reads, closes or
+     *                        fails; a RuntimeException of it is ignored
+     * @param redactor        redacts what the log must not show
      * @param maxPreviewBytes how much of each body is kept, 0 or more
      */
     public static Interceptor logging(Consumer<Exchange> sink,
@@ -113,41 +121,25 @@ public final class HttpTransport {
         Objects.requireNonNull(redactor, "redactor");
         requireRange("maxPreviewBytes", maxPreviewBytes, 0, Integer.MAX_VALUE);
         var ids = new AtomicLong();
-        return chain -> new Recording(ids.incrementAndGet(), chain, sink,
-                redactor, maxPreviewBytes).pass();
+        return chain -> new Recording(ids.incrementAndGet(),
+                System.nanoTime(), chain, chain.request(), sink, redactor,
+                new Tape(maxPreviewBytes), new Tape(maxPreviewBytes)).pass();
     }
 
-    /** One exchange, while it passes. */
-    private static final class Recording {
-        private final long start = System.nanoTime();
-        private final long id;
-        private final Interceptor.Chain chain;
-        private final Request request;
-        private final Consumer<Exchange> sink;
-        private final Redactor redactor;
-        private final Tape sent;
-        private final Tape received;
+    /** One exchange in progress. */
+    private record Recording(long id, long start, Interceptor.Chain chain,
+            Request request, Consumer<Exchange> sink, Redactor redactor,
+            Tape sent, Tape received) {
 
-        Recording(long id, Interceptor.Chain chain, Consumer<Exchange> sink,
-                Redactor redactor, int maxPreviewBytes) {
-            this.id = id;
-            this.chain = chain;
-            this.request = chain.request();
-            this.sink = sink;
-            this.redactor = redactor;
-            sent = new Tape(maxPreviewBytes);
-            received = new Tape(maxPreviewBytes);
-        }
-
-        /** Passes it on, and reports it once. */
+        /** Proceeds with the exchange, and reports it once. */
         // tag::pass[]
         Response pass() throws IOException {
-            // tag::step2[] proceed with sent.copying(), return received.copying(); report() at its end, or on failure
+            // tag::step2[] proceed with sent.copying(), return received.copying(); report() when that is over or on a failure
             try {
                 var response = chain.proceed(sent.copying(request));
                 return received.copying(response, failure ->
                         report(Optional.of(response), failure));
-            } catch (IOException e) {
+            } catch (IOException | RuntimeException e) {
                 report(Optional.empty(), Optional.of(e));
                 throw e;
             }
@@ -155,11 +147,11 @@ public final class HttpTransport {
         }
         // end::pass[]
 
-        /** Tells the sink, and lets nothing out that the sink throws. */
+        /** Calls the sink, and ignores a RuntimeException of it. */
         // tag::report[]
         private void report(Optional<Response> response,
-                Optional<IOException> failure) {
-            // tag::step2[] make an Exchange of what is known, and give it to the sink
+                Optional<Exception> failure) {
+            // tag::step2[] make an Exchange of what is known, and pass it to the sink
             var exchange = new Exchange(id, request.method(),
                     redactor.url(request.url()),
                     response.map(Response::code).orElse(-1),
@@ -173,43 +165,46 @@ public final class HttpTransport {
             try {
                 sink.accept(exchange);
             } catch (RuntimeException e) {
-                // A log that is full must not fail a call that went well.
+                // A log that cannot be written must not fail the call.
             }
             // end::step2[]
         }
         // end::report[]
     }
 
-    /** {@link Builder#log}: where does it go in? */
+    /** Registers the part of {@link Builder#log}. */
     // tag::hookLog[]
     private static void hookLog(OkHttpClient.Builder client, Interceptor log) {
-        // tag::step2[] above the redirects, or below?
+        // tag::step2[] as application interceptor or as network interceptor?
         client.addNetworkInterceptor(log);
         // end::step2[]
     }
     // end::hookLog[]
 
     /**
-     * Sends a bearer token (RFC 6750) to the origins that may have it, and to
-     * nobody else. For any number of threads.
+     * Sends a bearer token (RFC 6750) to the allowed origins and to no other.
+     * Thread-safe.
      */
     public static final class BearerAuth
             implements Interceptor, Authenticator {
+
+        /** One answer of the source; compared by identity. */
+        private record Token(String value) {}
 
         private final Set<String> allowedOrigins;
         private final Set<String> alsoStrip;
         private final TokenSource source;
         private final ReentrantLock lock = new ReentrantLock();
         // tag::step3[]
-        private Optional<String> token = Optional.empty();  // guarded by lock
+        private Token token;   // null until it is needed; guarded by lock
         // end::step3[]
 
         /**
-         * @param allowedOrigins like {@code https://api.lab.test:8443}; the
-         *                       scheme's own port may be left out
-         * @param alsoStrip      names of other headers that only those origins
-         *                       may see
-         * @throws IllegalArgumentException if an origin is none
+         * @param allowedOrigins such as {@code https://api.lab.test:8443}; the
+         *                       scheme's default port may be left out
+         * @param alsoStrip      names of other headers that only the allowed
+         *                       origins may receive
+         * @throws IllegalArgumentException if a string is not an origin
          */
         public BearerAuth(Set<String> allowedOrigins, Set<String> alsoStrip,
                 TokenSource source) {
@@ -220,18 +215,20 @@ public final class HttpTransport {
             this.source = Objects.requireNonNull(source, "source");
         }
 
-        /** Adds the token to a request, or takes away what it must not say. */
+        /** Adds the token to a request, or removes {@code alsoStrip}. */
         // tag::intercept[]
         @Override
         public Response intercept(Interceptor.Chain chain)
                 throws IOException {
             var request = chain.request();
-            // tag::step3[] is origin(request.url()) allowed? then it gets the token, else it loses alsoStrip
+            // tag::step3[] if origin(request.url()) is allowed add the token and tag it, else remove alsoStrip
             var changed = request.newBuilder();
             if (!allowedOrigins.contains(origin(request.url()))) {
                 alsoStrip.forEach(changed::removeHeader);
             } else if (request.header("Authorization") == null) {
-                changed.header("Authorization", "Bearer " + token());
+                var sent = token(request.tag(Token.class), chain.call());
+                changed.header("Authorization", "Bearer " + sent.value())
+                        .tag(Token.class, sent);
             }
             return chain.proceed(changed.build());
             // end::step3[]
@@ -239,80 +236,65 @@ public final class HttpTransport {
         // end::intercept[]
 
         /**
-         * What to send after a 401: once more, with a fresh token.
+         * The request to send after a 401: the same one, tagged with the token
+         * that was refused, so that {@link #intercept} refreshes it.
          *
-         * @return null to leave it at the 401
+         * @return null if the 401 goes to the caller
          */
         // tag::authenticate[]
         @Override
-        public Request authenticate(Route route, Response response)
-                throws IOException {
-            // tag::step3[] the same request again, once; a token that another call has refreshed is fresh
-            var request = response.request();    // as it was before intercept
-            var before = response.priorResponse();
-            if (!allowedOrigins.contains(origin(request.url()))
-                    || request.header("Authorization") != null
-                    || before != null && before.code() == 401) {
-                return null;
-            }
-            refresh(response.networkResponse().request()
-                    .header("Authorization"));
-            return request;
+        public Request authenticate(Route route, Response response) {
+            var request = response.request();   // as it was above intercept()
+            // tag::step3[] null without a token of ours, or if one was refused before; else the tagged request
+            var refused = response.networkResponse().request()
+                    .tag(Token.class);
+            return refused == null || request.tag(Token.class) != null ? null
+                    : request.newBuilder().tag(Token.class, refused).build();
             // end::step3[]
         }
         // end::authenticate[]
 
-        // tag::step3[]
+        /** The current token; a new one if there is none, or it was refused. */
         // tag::token[]
-        private String token() throws IOException {
-            lock.lock();
+        private Token token(Token refused, Call call) throws IOException {
+            // tag::step3[] between lock(lock, call) and unlock(): ask the source if token is null, or is the refused one
+            lock(lock, call);
             try {
-                if (token.isEmpty()) {
-                    token = Optional.of(source.token(false));
+                if (token == null || token == refused) {
+                    token = new Token(source.token(token != null));
                 }
-                return token.get();
+                return token;
             } finally {
                 lock.unlock();
             }
-        }
-
-        private void refresh(String refused) throws IOException {
-            lock.lock();
-            try {
-                if (refused.equals("Bearer " + token.orElse(""))) {
-                    token = Optional.of(source.token(true));
-                }
-            } finally {
-                lock.unlock();
-            }
+            // end::step3[]
         }
         // end::token[]
-        // end::step3[]
     }
 
-    /** {@link Builder#auth}: where does it go in? */
+    /** Registers the part of {@link Builder#auth}. */
     // tag::hookAuth[]
     private static void hookAuth(OkHttpClient.Builder client,
             BearerAuth auth) {
-        // tag::step3[] it is two things: an interceptor, above redirects or below, and an authenticator
+        // tag::step3[] it is an authenticator and an interceptor; which kind of interceptor?
         client.addNetworkInterceptor(auth).authenticator(auth);
         // end::step3[]
     }
     // end::hookAuth[]
 
     /**
-     * Refuses a connection that does not speak HTTP/2, before a byte of the
+     * Refuses a connection that does not use HTTP/2, before any byte of the
      * request is sent. A network interceptor.
      */
     // tag::http2Only[]
     public static Interceptor http2Only() {
         return chain -> {
-            // tag::step4[] a ProtocolException unless the connection's protocol is one of the two HTTP/2s
+            // tag::step4[] throw a ProtocolException unless the connection's protocol is HTTP_2 or H2_PRIOR_KNOWLEDGE
             var protocol = chain.connection().protocol();
             if (protocol != Protocol.HTTP_2
                     && protocol != Protocol.H2_PRIOR_KNOWLEDGE) {
                 throw new ProtocolException(origin(chain.request().url())
-                        + " speaks " + protocol + ", not HTTP/2");
+                        + " uses " + protocol + ", not HTTP/2");
             }
             return chain.proceed(chain.request());
             // end::step4[]
@@ -320,11 +302,11 @@ public final class HttpTransport {
     }
     // end::http2Only[]
 
-    /** {@link Builder#http2Only}: where does it go in? */
+    /** Registers the parts of {@link Builder#http2Only}. */
     // tag::hookHttp2[]
     private static void hookHttp2(OkHttpClient.Builder client,
             Interceptor http2Only, boolean cleartext) {
-        // tag::step4[] cleartext has no handshake to agree on a protocol: the list of protocols decides alone
+        // tag::step4[] register http2Only; for cleartext set the list of protocols, because no handshake chooses one
         if (cleartext) {
             client.protocols(List.of(Protocol.H2_PRIOR_KNOWLEDGE));
         }
@@ -334,25 +316,27 @@ public final class HttpTransport {
     // end::hookHttp2[]
 
     /**
-     * Hides secrets in what is logged. The values of Authorization,
-     * Proxy-Authorization, Cookie and Set-Cookie are always hidden. Names, in
-     * upper or lower case, and the order of things stay.
+     * Redacts secrets in what is logged. The values of Authorization,
+     * Proxy-Authorization, Cookie and Set-Cookie are always redacted. Header
+     * names are case-insensitive; names and order stay as they are.
      */
     public static final class Redactor {
 
-        /** What stands in place of a secret. */
+        /** Replaces a secret. */
         public static final String HIDDEN = "██";
 
         private static final Set<String> HOLD_URLS = names(
                 Set.of("Location", "Content-Location", "Referer"));
+        private static final Pattern USERINFO = Pattern.compile(
+                "^([\\w+.-]+:[/\\\\]*|[/\\\\]{2,})[^/\\\\?]*@");   // as OkHttp
 
         private final Set<String> headers;
         private final Set<String> queryNames;
 
         /**
          * @param headers    names of other headers with secret values
-         * @param queryNames parameters with secret values, in a URL's query or
-         *                   in a form
+         * @param queryNames names of parameters with secret values, in the
+         *                   query of a URL or in a form
          */
         public Redactor(Set<String> headers, Set<String> queryNames) {
             this.headers = names(headers);
@@ -361,11 +345,11 @@ public final class HttpTransport {
             this.queryNames = names(queryNames);
         }
 
-        /** The headers by name, in their order. */
+        /** The headers by name, in their order, without secrets. */
         // tag::headers[]
         public Map<String, List<String>> headers(Headers all) {
             var shown = byName(all);
-            // tag::step5[] all values of secret headers; those in HOLD_URLS through reference() // until then: return shown;
+            // tag::step5[] hide all values of the secret headers; pass those of HOLD_URLS to reference() // until then: return shown;
             shown.replaceAll((name, values) -> values.stream()
                     .map(value -> headers.contains(name) ? HIDDEN
                             : HOLD_URLS.contains(name) ? reference(value)
@@ -376,10 +360,10 @@ public final class HttpTransport {
         }
         // end::headers[]
 
-        /** Without userinfo and fragment, and with its query hidden. */
+        /** Without userinfo and fragment, its query redacted. */
         // tag::url[]
         public String url(HttpUrl url) {
-            // tag::step5[] no userinfo, no fragment; the query by pairs() // until then: return url.toString();
+            // tag::step5[] remove userinfo and fragment; pass the query to pairs() // until then: return url.toString();
             var bare = url.newBuilder().username("").password("")
                     .query(null).fragment(null).build().toString();
             var query = url.encodedQuery();
@@ -388,10 +372,10 @@ public final class HttpTransport {
         }
         // end::url[]
 
-        /** {@code a=1&token=2&b}, as in a query and in a form. */
+        /** {@code a=1&token=██&b}, for a query or a form. */
         // tag::pairs[]
         private String pairs(String encoded) {
-            // tag::step5[] hide the values of secret names, which may be encoded(); change nothing else
+            // tag::step5[] hide the value after each secret name, which decoded() returns; change nothing else
             return Stream.of(encoded.split("&", -1))
                     .map(this::pair).collect(Collectors.joining("&"));
             // end::step5[]
@@ -407,20 +391,20 @@ public final class HttpTransport {
         // end::step5[]
         // end::pairs[]
 
-        /** A URL as it may stand in a header: relative, too. */
+        /** The URL reference in a header: absolute, relative, or malformed. */
         private String reference(String value) {
             var absolute = HttpUrl.parse(value);
             if (absolute != null) {
                 return url(absolute);
             }
-            var bare = value.replaceFirst("#.*", "")
-                    .replaceFirst("^//[^/?]*@", "//");
+            var bare = USERINFO.matcher(value.replaceFirst("#.*", ""))
+                    .replaceFirst("$1");
             int query = bare.indexOf('?') + 1;
             return query == 0 ? bare : bare.substring(0, query)
                     + pairs(bare.substring(query));
         }
 
-        /** A form is hidden like a query, another text is not searched. */
+        /** Redacts a form like a query; other text is not searched. */
         private String body(Optional<MediaType> type, String text) {
             return type.filter(t -> t.subtype()
                     .equals("x-www-form-urlencoded")).isPresent()
@@ -455,20 +439,20 @@ public final class HttpTransport {
 
     /**
      * Asks a SOCKS5 proxy for a connection to the target: RFC 1928, and
-     * RFC 1929 for the login. Reads not one byte beyond the proxy's answer.
+     * RFC 1929 for the login. Reads no byte beyond the proxy's reply.
      *
      * @param in     from the proxy
      * @param out    to the proxy
-     * @param target unresolved: the proxy is given its name
-     * @throws Socks5Exception          if the proxy refuses, hangs up, or does
-     *                                  not speak SOCKS5
+     * @param target if unresolved, its name is sent to the proxy
+     * @throws Socks5Exception          if the proxy refuses, closes the
+     *                                  connection, or does not speak SOCKS5
      * @throws IllegalArgumentException if the name is longer than 255 bytes;
-     *                                  nothing was sent
+     *                                  nothing has been sent
      */
     // tag::negotiate[]
     static void negotiate(InputStream in, OutputStream out,
             InetSocketAddress target, Login login) throws IOException {
-        // tag::step6[] offer methods, log in if the proxy wants it, send CONNECT, read all of its reply
+        // tag::step6[] offer the methods, log in if the proxy chooses that, send CONNECT, read the whole reply
         var connect = connectRequest(target);
         out.write(login.isNone() ? bytes(5, 1, 0) : bytes(5, 2, 0, 2));
         int method = read(in, 5, 2)[1] & 0xff;
@@ -489,7 +473,7 @@ public final class HttpTransport {
             case 4 -> 16;
             default -> throw new Socks5Exception(Socks5Exception.BROKEN);
         };
-        read(in, addressLength + 2);   // and the port: neither is of use here
+        read(in, addressLength + 2);   // address and port, which are not used
         // end::step6[]
     }
     // end::negotiate[]
@@ -541,7 +525,7 @@ public final class HttpTransport {
         return bytes;
     }
 
-    /** So many bytes, whatever pieces they come in, and none beyond. */
+    /** This many bytes, in however many pieces they arrive. */
     private static byte[] read(InputStream in, int count) throws IOException {
         var bytes = in.readNBytes(count);
         if (bytes.length < count) {
@@ -553,8 +537,7 @@ public final class HttpTransport {
     // end::step6[]
 
     /**
-     * Makes sockets that reach their targets through a SOCKS5 proxy. For any
-     * number of threads.
+     * Creates sockets that connect through a SOCKS5 proxy. Thread-safe.
      */
     public static final class Socks5SocketFactory extends SocketFactory {
 
@@ -564,30 +547,33 @@ public final class HttpTransport {
         private final Duration handshakeTimeout;
 
         /**
-         * @param proxy            where it listens
-         * @param login            {@link Login#NONE} where it asks for none
-         * @param remoteDns        the proxy is given names, and finds their
-         *                         addresses itself; goes with {@link #socksDns}
-         * @param handshakeTimeout from the connect to the proxy to its last
-         *                         byte, more than zero
+         * @param proxy            the proxy's address
+         * @param login            {@link Login#NONE} to offer no login
+         * @param remoteDns        whether the proxy receives names and resolves
+         *                         them; needs {@link #socksDns}
+         * @param handshakeTimeout from the start of the TCP connection to the
+         *                         last byte of the reply, more than zero
          */
         public Socks5SocketFactory(InetSocketAddress proxy, Login login,
                 boolean remoteDns, Duration handshakeTimeout) {
             this.proxy = Objects.requireNonNull(proxy, "proxy");
             this.login = Objects.requireNonNull(login, "login");
             this.remoteDns = remoteDns;
-            this.handshakeTimeout =
-                    requirePositive("handshakeTimeout", handshakeTimeout);
+            if (!handshakeTimeout.isPositive()) {
+                throw new IllegalArgumentException("handshakeTimeout must be "
+                        + "more than zero, not " + handshakeTimeout);
+            }
+            this.handshakeTimeout = handshakeTimeout;
         }
 
         /**
-         * Asks nobody: it gives each name a placeholder, an address that
-         * carries the name and that nobody ever dials.
+         * Resolves nothing: returns for each name a placeholder, an address
+         * that carries the name and that no socket connects to.
          */
         // tag::socksDns[]
         public Dns socksDns() {
             return name -> {
-                // tag::step7[] one InetAddress made of the name and placeholder(name)
+                // tag::step7[] one InetAddress with the name and the bytes of placeholder(name)
                 return List.of(
                         InetAddress.getByAddress(name, placeholder(name)));
                 // end::step7[]
@@ -595,11 +581,11 @@ public final class HttpTransport {
         }
         // end::socksDns[]
 
-        /** What the proxy is asked for: a name, or an address. */
+        /** What to ask the proxy for: a name, or an address. */
         // tag::target[]
         private InetSocketAddress target(InetSocketAddress endpoint)
                 throws UnknownHostException {
-            // tag::step7[] behind a placeholder, or unresolved: the name, unresolved, if remoteDns; else the endpoint
+            // tag::step7[] a placeholder or unresolved: its name, unresolved, if remoteDns; else the endpoint
             boolean isName = endpoint.isUnresolved()
                     || isPlaceholder(endpoint.getAddress());
             if (isName && !remoteDns) {
@@ -614,10 +600,10 @@ public final class HttpTransport {
         /**
          * Connects a socket of this factory; closes it on any failure.
          *
-         * @param deadline of all of it, in System.nanoTime()
+         * @param deadline for all of it, in System.nanoTime()
          */
-        // tag::dial[]
-        private void dial(ProxiedSocket socket, InetSocketAddress endpoint,
+        // tag::tunnel[]
+        private void tunnel(ProxiedSocket socket, InetSocketAddress endpoint,
                 long deadline) throws IOException {
             // tag::step7[] connectToProxy(), then negotiate() over until(deadline); close the socket on any failure
             try {
@@ -631,28 +617,28 @@ public final class HttpTransport {
             }
             // end::step7[]
         }
-        // end::dial[]
+        // end::tunnel[]
 
-        /** Unconnected: its {@code connect} goes through the proxy. */
+        /** Not connected; its {@code connect} goes through the proxy. */
         @Override
         public Socket createSocket() {
             return new ProxiedSocket(this);
         }
 
+        // OkHttp creates a socket first and connects it later, so the forms
+        // that do both are not offered.
+
         @Override
         public Socket createSocket(String host, int port) throws IOException {
-            return connected(remoteDns
-                    ? InetSocketAddress.createUnresolved(host, port)
-                    : new InetSocketAddress(host, port));
+            throw new SocketException("use createSocket(), then connect()");
         }
 
         @Override
         public Socket createSocket(InetAddress host, int port)
                 throws IOException {
-            return connected(new InetSocketAddress(host, port));
+            return createSocket(host.getHostAddress(), port);
         }
 
-        /** The local end is that of the connection to the proxy. */
         @Override
         public Socket createSocket(String host, int port, InetAddress from,
                 int fromPort) throws IOException {
@@ -664,19 +650,13 @@ public final class HttpTransport {
                 InetAddress from, int fromPort) throws IOException {
             return createSocket(host, port);
         }
-
-        private Socket connected(InetSocketAddress to) throws IOException {
-            var socket = createSocket();
-            socket.connect(to);
-            return socket;
-        }
     }
 
-    /** {@link Builder#socks5}: where does it go in? */
+    /** Registers the parts of {@link Builder#socks5}. */
     // tag::hookSocks5[]
     private static void hookSocks5(OkHttpClient.Builder client,
             Socks5SocketFactory factory) {
-        // tag::step7[] it makes the sockets; with remoteDns its socksDns() answers; Proxy.NO_PROXY besides
+        // tag::step7[] make it the socketFactory, with remoteDns its socksDns() the Dns, and set Proxy.NO_PROXY
         client.proxy(Proxy.NO_PROXY).socketFactory(factory);
         if (factory.remoteDns) {
             client.dns(factory.socksDns());
@@ -688,14 +668,13 @@ public final class HttpTransport {
     // ---- given from here on ----
 
     /**
-     * One exchange with a server: a request and its response. What is secret
-     * is hidden.
+     * One exchange with a server, a request and its response, redacted.
      *
-     * @param id         grows from exchange to exchange
-     * @param status     -1 if no response came
-     * @param protocol   as in ALPN: {@code http/1.1}, {@code h2}
-     * @param took       until the response was read to its end, or closed
-     * @param failure    what was thrown, also if that was in mid-response
+     * @param id       grows from exchange to exchange
+     * @param status   -1 if no response came
+     * @param protocol as in ALPN: {@code http/1.1}, {@code h2}
+     * @param took     until the response was read to its end, or closed
+     * @param failure  what was thrown, by the exchange or by a read of its body
      */
     public record Exchange(long id, String method, String url, int status,
             String protocol, Duration took,
@@ -705,41 +684,37 @@ public final class HttpTransport {
             Optional<String> failure) {}
 
     /**
-     * The beginning of a body, as it went over the wire, compressed or not.
+     * The beginning of a body as it was sent, compressed or not.
      *
-     * @param text      its text, or how long it is if it is no text
-     * @param bytes     how many have passed
-     * @param truncated there were more than the preview holds
+     * @param text      the text, or the length if the bytes are not text
+     * @param bytes     how many bytes have passed
+     * @param truncated whether there were more than the preview holds
      */
     public record Preview(String text, long bytes, boolean truncated) {}
 
-    /** Where tokens come from. Asked by one thread at a time. */
+    /**
+     * Where tokens come from. Called by one thread at a time, on the thread of
+     * a call, which it must not outlast: it needs timeouts of its own, and a
+     * client without the {@link BearerAuth} that waits for it.
+     */
     @FunctionalInterface
     public interface TokenSource {
-        /**
-         * A token.
-         *
-         * @param refresh false the first time; true when the last one was
-         *                refused
-         */
+        /** @param refresh whether a server has refused the last token */
         String token(boolean refresh) throws IOException;
     }
 
     /** User and password for a proxy, each 1 to 255 bytes in UTF-8. */
     public record Login(String user, String password) {
 
-        /** No login at all. */
+        /** No login. */
         public static final Login NONE = new Login("", "");
 
         public Login {
             int least = user.isEmpty() && password.isEmpty() ? 0 : 1;
-            requireRange("bytes of user", utf8Length(user), least, 255);
-            requireRange("bytes of password", utf8Length(password), least,
-                    255);
-        }
-
-        private static int utf8Length(String text) {
-            return text.getBytes(StandardCharsets.UTF_8).length;
+            for (var text : List.of(user, password)) {
+                requireRange("bytes of user and password", text.getBytes(
+                        StandardCharsets.UTF_8).length, least, 255);
+            }
         }
 
         boolean isNone() {
@@ -757,12 +732,12 @@ public final class HttpTransport {
     public static final class Socks5Exception extends ConnectException {
         private static final long serialVersionUID = 1;
 
-        /** The proxy hung up, or what it said is not SOCKS5. */
+        /** The proxy closed the connection, or its answer is not SOCKS5. */
         public static final int BROKEN = -1;
-        /** It wants another way to log in, or refuses this login. */
-        public static final int NO_LOGIN = 255;
+        /** The proxy accepts none of the methods, or not this login. */
+        public static final int NO_LOGIN = -2;
 
-        private static final List<String> TEXTS = List.of("",
+        private static final List<String> REPLIES = List.of("",
                 "general failure", "not allowed by the proxy's rules",
                 "network unreachable", "host unreachable",
                 "connection refused by the target", "TTL expired",
@@ -772,23 +747,23 @@ public final class HttpTransport {
 
         Socks5Exception(int reply) {
             super("SOCKS5: " + switch (reply) {
-                case BROKEN -> "the proxy hung up, or does not speak SOCKS5";
+                case BROKEN -> "the connection is closed, or not SOCKS5";
                 case NO_LOGIN -> "the proxy does not accept this login";
-                default -> reply > 0 && reply < TEXTS.size()
-                        ? TEXTS.get(reply) : "unknown reply " + reply;
+                default -> reply > 0 && reply < REPLIES.size()
+                        ? REPLIES.get(reply) : "unknown reply " + reply;
             });
             this.reply = reply;
         }
 
-        /** The proxy's code (RFC 1928, section 6), or one of the above. */
+        /** The reply code, 1 to 255 (RFC 1928, section 6), or a constant. */
         public int reply() {
             return reply;
         }
     }
 
     /**
-     * Puts a client together. Each part is optional; a client that was built
-     * does not change any more.
+     * Builds a client from optional parts. A client does not change after it
+     * was built.
      */
     public static final class Builder {
         private Optional<Dns> dns = Optional.empty();
@@ -818,10 +793,10 @@ public final class HttpTransport {
         }
 
         /**
-         * Nothing but HTTP/2.
+         * Refuses servers that do not use HTTP/2.
          *
-         * @param cleartextPriorKnowledge for {@code http} URLs alone, whose
-         *                                servers are known to speak it
+         * @param cleartextPriorKnowledge for {@code http} URLs only, whose
+         *                                servers are known to support HTTP/2
          */
         public Builder http2Only(boolean cleartextPriorKnowledge) {
             http2Only = true;
@@ -834,9 +809,12 @@ public final class HttpTransport {
             return this;
         }
 
-        /** For the whole call, redirects and body included; 30 s if unset. */
+        /**
+         * The limit for a whole call, redirects and body included: 30 s by
+         * default. Zero sets no limit, which an event stream needs.
+         */
         public Builder callTimeout(Duration timeout) {
-            client.callTimeout(requirePositive("timeout", timeout));
+            client.callTimeout(timeout);
             return this;
         }
 
@@ -846,17 +824,17 @@ public final class HttpTransport {
         }
 
         /**
-         * The client. Its order, from the call to the wire: authentication,
-         * log, HTTP/2: so the log shows what is really sent.
+         * The client. From the call to the connection its network interceptors
+         * are auth, log, http2Only: so the log shows what is sent.
          *
-         * @throws IllegalStateException if it has a Dns that a proxy with
-         *         remote names would never let it ask
+         * @throws IllegalStateException if it has both a Dns and a proxy that
+         *         resolves the names
          */
         public OkHttpClient build() {
             if (dns.isPresent() && socks5.isPresent()
                     && socks5.get().remoteDns) {
                 throw new IllegalStateException(
-                        "dns is never asked where the proxy gets the names");
+                        "dns is not used if the proxy resolves the names");
             }
             var built = client.build().newBuilder();   // may be built twice
             dns.ifPresent(d -> hookDns(built, d));
@@ -866,11 +844,48 @@ public final class HttpTransport {
                 hookHttp2(built, HttpTransport.http2Only(), cleartext);
             }
             socks5.ifPresent(s -> hookSocks5(built, s));
+            if (!built.networkInterceptors().isEmpty()) {
+                built.addInterceptor(HttpTransport::refuseWebSocket);
+            }
             return built.build();
         }
     }
 
-    /** Copies the beginning of a body while it passes, and holds nothing up. */
+    /** OkHttp runs no network interceptor for a WebSocket. */
+    private static Response refuseWebSocket(Interceptor.Chain chain)
+            throws IOException {
+        var request = chain.request();
+        if ("websocket".equalsIgnoreCase(request.header("Upgrade"))) {
+            throw new ProtocolException("a WebSocket would skip auth, log and "
+                    + "http2Only: use a client without them");
+        }
+        return chain.proceed(request);
+    }
+
+    /**
+     * Acquires the lock, unless the call is cancelled or reaches its timeout
+     * first. {@code authenticate} and {@code intercept} must not wait longer
+     * than the call that they are part of.
+     */
+    private static void lock(ReentrantLock lock, Call call)
+            throws IOException {
+        if (lock.isHeldByCurrentThread()) {
+            throw new IOException("a token source must not call an allowed "
+                    + "origin with the client that waits for its token");
+        }
+        try {
+            while (!lock.tryLock(10, TimeUnit.MILLISECONDS)) {
+                if (call.isCanceled()) {   // by cancel() or by its timeout
+                    throw new InterruptedIOException("waited for a token");
+                }
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new InterruptedIOException("interrupted");
+        }
+    }
+
+    /** Copies the beginning of a body while it passes. */
     private static final class Tape {
         private final int max;
         // all of it guarded by this
@@ -882,7 +897,7 @@ public final class HttpTransport {
             this.max = max;
         }
 
-        /** The request; its body is copied when it is written. */
+        /** The request; its body is copied while it is written. */
         synchronized Request copying(Request request) {
             var body = request.body();
             if (body == null || body.isDuplex()) {
@@ -927,18 +942,18 @@ public final class HttpTransport {
         }
 
         /**
-         * The response; its body is copied when it is read.
+         * The response; its body is copied while it is read.
          *
-         * @param over called once: at the body's end, when it is closed, or
-         *             with the failure of a read
+         * @param over called once: at the end of the body, when it is closed,
+         *             or with the failure of a read
          */
         synchronized Response copying(Response response,
-                Consumer<Optional<IOException>> over) {
+                Consumer<Optional<Exception>> over) {
             var body = response.body();
             type = Optional.ofNullable(body.contentType());
-            var once = new AtomicBoolean();
-            Consumer<Optional<IOException>> first = failure -> {
-                if (once.compareAndSet(false, true)) {
+            var isOver = new AtomicBoolean();
+            Consumer<Optional<Exception>> once = failure -> {
+                if (isOver.compareAndSet(false, true)) {
                     over.accept(failure);
                 }
             };
@@ -948,13 +963,13 @@ public final class HttpTransport {
                     try {
                         long count = super.read(to, most);
                         if (count < 0) {
-                            first.accept(Optional.empty());
+                            once.accept(Optional.empty());
                         } else {
                             record(to, to.size() - count, count);
                         }
                         return count;
-                    } catch (IOException e) {
-                        first.accept(Optional.of(e));
+                    } catch (IOException | RuntimeException e) {
+                        once.accept(Optional.of(e));
                         throw e;
                     }
                 }
@@ -964,7 +979,7 @@ public final class HttpTransport {
                     try {
                         super.close();
                     } finally {
-                        first.accept(Optional.empty());
+                        once.accept(Optional.empty());
                     }
                 }
             };
@@ -981,17 +996,21 @@ public final class HttpTransport {
 
         synchronized Preview preview(Redactor redactor) {
             boolean truncated = bytes > copy.size();
-            var text = text(ByteBuffer.wrap(copy.toByteArray()), !truncated)
+            var charset = type.map(t -> t.charset(StandardCharsets.UTF_8))
+                    .orElse(StandardCharsets.UTF_8);
+            var text = text(charset, !truncated)
                     .map(t -> redactor.body(type, t))
                     .orElse("<" + bytes + " bytes binary>");
             return new Preview(text, bytes, truncated);
         }
 
-        /** @param whole false where the last character may be cut in two */
-        private static Optional<String> text(ByteBuffer bytes, boolean whole) {
-            var text = CharBuffer.allocate(bytes.remaining());
-            var result = StandardCharsets.UTF_8.newDecoder()
-                    .decode(bytes, text, whole);
+        /** @param whole false if the last character may be cut in two */
+        private Optional<String> text(Charset charset, boolean whole) {
+            var decoder = charset.newDecoder();
+            var text = CharBuffer.allocate((int) Math.ceil(
+                    copy.size() * (double) decoder.maxCharsPerByte()));
+            var result = decoder.decode(ByteBuffer.wrap(copy.toByteArray()),
+                    text, whole);
             boolean isText = !result.isError() && text.flip().chars()
                     .allMatch(c -> c >= ' ' || Character.isWhitespace(c));
             return isText ? Optional.of(text.toString()) : Optional.empty();
@@ -1012,21 +1031,21 @@ public final class HttpTransport {
             connect(endpoint, 0);
         }
 
-        /** @param timeout milliseconds; 0 leaves it to the factory's limit */
+        /** @param timeout milliseconds; 0 leaves it to handshakeTimeout */
         @Override
         public void connect(SocketAddress endpoint, int timeout)
                 throws IOException {
-            var most = timeout > 0
-                    ? Duration.ofMillis(timeout) : Duration.ofDays(1);
-            var limit = factory.handshakeTimeout;
-            long nanos = (limit.compareTo(most) < 0 ? limit : most).toNanos();
+            long nanos = TimeUnit.NANOSECONDS.convert(factory.handshakeTimeout);
+            if (timeout > 0) {
+                nanos = Math.min(nanos, timeout * 1_000_000L);
+            }
             int readTimeout = getSoTimeout();
-            factory.dial(this, (InetSocketAddress) endpoint,
+            factory.tunnel(this, (InetSocketAddress) endpoint,
                     System.nanoTime() + nanos);
             setSoTimeout(readTimeout);
         }
 
-        /** The TCP connection, made before the deadline. */
+        /** Makes the TCP connection before the deadline. */
         void connectToProxy(InetSocketAddress proxy, long deadline)
                 throws IOException {
             super.connect(proxy.isUnresolved() ? new InetSocketAddress(
@@ -1034,7 +1053,7 @@ public final class HttpTransport {
                     millisUntil(deadline));
         }
 
-        /** What it receives; no read waits beyond the deadline. */
+        /** The input; no read waits beyond the deadline. */
         InputStream until(long deadline) throws IOException {
             return new FilterInputStream(getInputStream()) {
                 @Override
@@ -1064,9 +1083,9 @@ public final class HttpTransport {
     }
 
     /**
-     * For a name of its own address: of the block 100::/64, which leads
-     * nowhere (RFC 6666). Two names with one address would be one server to
-     * OkHttp, which shares HTTP/2 connections by address.
+     * An address for a name, different for each name: OkHttp shares an HTTP/2
+     * connection between names with the same address. In 100::/64, a block for
+     * addresses that are not routed on the Internet (RFC 6666).
      */
     private static byte[] placeholder(String name) {
         return ByteBuffer.allocate(16).putLong(0x0100L << 48)
@@ -1080,7 +1099,7 @@ public final class HttpTransport {
                 .wrap(address.getAddress()).getLong() == 0x0100L << 48;
     }
 
-    /** The lowest eight bits of each. */
+    /** The lowest eight bits of each value. */
     private static byte[] bytes(int... values) {
         var bytes = new byte[values.length];
         for (int i = 0; i < values.length; i++) {
@@ -1089,7 +1108,7 @@ public final class HttpTransport {
         return bytes;
     }
 
-    /** Scheme, host and port, the port always written out (RFC 6454). */
+    /** Scheme, host and port; the port always in it (RFC 6454). */
     private static String origin(HttpUrl url) {
         var host = url.host().contains(":")
                 ? "[" + url.host() + "]" : url.host();
@@ -1116,24 +1135,16 @@ public final class HttpTransport {
         }
     }
 
-    private static Duration requirePositive(String name, Duration value) {
-        if (!Objects.requireNonNull(value, name).isPositive()) {
-            throw new IllegalArgumentException(
-                    name + " must be more than zero, not " + value);
-        }
-        return value;
-    }
-
     // The demo: a scene for each step, in their order.
 
-    private static final List<String> STEPS = List.of("Choose the addresses",
-            "Log every exchange", "Authenticate allowed origins",
-            "Insist on HTTP/2", "Hide the secrets", "Speak SOCKS5",
-            "Dial through the proxy");
+    private static final List<String> STEPS = List.of(
+            "Override name resolution", "Log every exchange",
+            "Authenticate allowed origins", "Require HTTP/2", "Redact secrets",
+            "Speak SOCKS5", "Connect through the proxy");
     private static final Redactor REDACTOR =
             new Redactor(Set.of("X-Api-Key"), Set.of("token"));
 
-    /** No argument: the demo; {@code help} lists what else there is. */
+    /** No argument: the demo; {@code help} lists the other commands. */
     public static void main(String[] args) throws Exception {
         Logger.getLogger(MockWebServer.class.getName()).setLevel(Level.OFF);
         try {
@@ -1143,19 +1154,13 @@ public final class HttpTransport {
                     get(args[1], List.of(args));
                 default -> usage("""
                         lab-405            the demo
-                        lab-405 get URL    fetches it, and shows the exchanges
+                        lab-405 get URL    fetches it and shows the exchanges
                             --socks HOST:PORT [--user USER --password P]
-                            --http2        nothing else
+                            --http2        requires HTTP/2
                         lab-405 help       this text""", args);
             }
         } catch (UnsupportedOperationException todo) {
             next(todo);
-        } catch (IllegalArgumentException wrong) {
-            if (args.length == 0) {
-                throw wrong;
-            }
-            System.err.println(wrong.getMessage());
-            System.exit(2);
         }
     }
 
@@ -1167,91 +1172,71 @@ public final class HttpTransport {
         var here = InetAddress.getLoopbackAddress();
         var dns = new StaticDns(Map.of("*.lab.test", List.of(here)),
                 Dns.SYSTEM);
-        try (var server = server(tls, true); var old = server(tls, false);
+        Supplier<Builder> client = () -> new Builder().dns(dns)
+                .tls(tls.sslSocketFactory(), tls.trustManager());
+        try (var server = server(tls);
              var proxy = new ServerSocket(0, 1, here)) {
-            int port = server.getPort();
-            IO.println("lab 405  HTTP transport");
+            var host = "api.lab.test:" + server.getPort();
+            var api = "https://" + host;
+            IO.println("lab 405  HTTP transport\n");
 
-            var found = dns.lookup("shop.lab.test");
-            IO.println();
-            show(1, "*.lab.test is", found);
-            call(client(tls).dns(dns), "api.lab.test", port, "/hello");
-            show(1, "the table was asked for", dns.queries());
+            show(1, "api.lab.test is", dns.lookup("api.lab.test"));
 
-            call(client(tls).dns(dns).log(e -> show(2, "an exchange",
-                    e.status() + " " + e.url()), REDACTOR, 80),
-                    "api.lab.test", port, "/moved");
+            call(client.get().log(e -> show(2, "an exchange", e.status() + " "
+                    + e.url()), REDACTOR, 80), api + "/moved");
 
-            var auth = new BearerAuth(Set.of("https://api.lab.test:" + port),
-                    Set.of(), _ -> "invented");
-            call(client(tls).dns(dns).auth(auth).log(e -> show(3,
-                    "Authorization at " + HttpUrl.get(e.url()).host(),
-                    e.requestHeaders().getOrDefault("Authorization",
-                            List.of("none"))), REDACTOR, 80),
-                    "api.lab.test", port, "/moved");
+            var auth = new BearerAuth(Set.of(api), Set.of(), _ -> "invented");
+            call(client.get().auth(auth).log(e -> show(3, "Authorization at "
+                    + HttpUrl.get(e.url()).host(), e.requestHeaders()
+                    .getOrDefault("Authorization", List.of("none"))),
+                    REDACTOR, 80), api + "/moved");
 
-            show(4, "a server of today", call(client(tls).dns(dns)
-                    .http2Only(false), "api.lab.test", port, "/hello"));
-            show(4, "one of yesterday", call(client(tls).dns(dns)
-                    .http2Only(false), "old.lab.test", old.getPort(), "/"));
-            show(4, "requests it has seen", old.getRequestCount());
+            show(4, "with TLS", call(client.get().http2Only(false), api));
+            show(4, "without", call(client.get().http2Only(false),
+                    "http://" + host));
 
-            show(5, "a form in the log",
-                    REDACTOR.pairs("customer=anna&token=invented"));
-            call(client(tls).dns(dns).log(e -> show(5, "a URL in the log",
-                    e.url()), REDACTOR, 80),
-                    "api.lab.test", port, "/hello?token=invented&page=2");
+            show(5, "a URL in the log", REDACTOR.url(
+                    HttpUrl.get("https://api.lab.test/?token=invented&p=2")));
 
             var sent = new ByteArrayOutputStream();
             negotiate(new ByteArrayInputStream(HexFormat.of().parseHex(
                     "0500" + "05000001000000000000")), sent,
                     InetSocketAddress.createUnresolved("api.lab.test", 443),
                     Login.NONE);
-            show(6, "to the proxy", HexFormat.of().formatHex(
-                    sent.toByteArray()));
+            show(6, "to the proxy",
+                    HexFormat.of().formatHex(sent.toByteArray()));
 
-            Thread.ofVirtual().start(() -> serveOnce(proxy));
-            show(7, "through the proxy", call(client(tls).http2Only(false)
-                    .socks5(new Socks5SocketFactory((InetSocketAddress)
-                            proxy.getLocalSocketAddress(), Login.NONE, true,
-                            Duration.ofSeconds(5))),
-                    "api.lab.test", port, "/hello"));
+            Thread.ofVirtual().start(() -> proxyAndServer(proxy));
+            show(7, "through the proxy", call(new Builder().socks5(
+                    new Socks5SocketFactory((InetSocketAddress) proxy
+                            .getLocalSocketAddress(), Login.NONE, true,
+                            Duration.ofSeconds(5))), "http://api.lab.test"));
         }
-        IO.println("\nall seven steps at work");
+        IO.println("\nall seven steps work");
     }
 
-    private static Builder client(HandshakeCertificates tls) {
-        return new Builder()
-                .tls(tls.sslSocketFactory(), tls.trustManager());
-    }
-
-    private static MockWebServer server(HandshakeCertificates tls,
-            boolean http2) throws IOException {
+    private static MockWebServer server(HandshakeCertificates tls)
+            throws IOException {
         var server = new MockWebServer();
         server.useHttps(tls.sslSocketFactory());
-        server.setProtocolNegotiationEnabled(http2);
         server.setDispatcher(new mockwebserver3.Dispatcher() {
             @Override
             public MockResponse dispatch(RecordedRequest request) {
-                var answer = new MockResponse.Builder().body("hello");
-                return request.getTarget().equals("/moved")
-                        ? answer.code(302).setHeader("Location",
-                                "https://cdn.lab.test:" + server.getPort()
-                                        + "/hello").build()
-                        : answer.build();
+                return request.getTarget().equals("/")
+                        ? new MockResponse.Builder().body("hello").build()
+                        : new MockResponse.Builder().code(302).setHeader(
+                                "Location", "https://cdn.lab.test:"
+                                        + server.getPort()).build();
             }
         });
         server.start(InetAddress.getLoopbackAddress(), 0);
         return server;
     }
 
-    /** What came back, in short. */
-    private static String call(Builder builder, String host, int port,
-            String path) {
+    private static String call(Builder builder, String url) {
         var client = builder.build();
-        var request = new Request.Builder()
-                .url("https://" + host + ":" + port + path).build();
-        try (var response = client.newCall(request).execute()) {
+        try (var response = client.newCall(
+                new Request.Builder().url(url).build()).execute()) {
             return response.code() + " " + response.protocol() + " "
                     + response.body().string();
         } catch (IOException e) {
@@ -1261,39 +1246,34 @@ public final class HttpTransport {
         }
     }
 
-    /** A SOCKS5 proxy for one connection, to a port of this machine. */
-    private static void serveOnce(ServerSocket proxy) {
+    /** Grants one connection, and then answers on it as the server. */
+    private static void proxyAndServer(ServerSocket proxy) {
         try (var client = proxy.accept()) {
             var in = new DataInputStream(client.getInputStream());
+            var out = client.getOutputStream();
             in.skipNBytes(3);
-            client.getOutputStream().write(new byte[] {5, 0});
+            out.write(bytes(5, 0));
             in.skipNBytes(4);
-            var name = new String(in.readNBytes(in.read()));
-            show(7, "the proxy is asked for", name);
-            try (var server = new Socket(proxy.getInetAddress(),
-                    in.readUnsignedShort())) {
-                client.getOutputStream().write(
-                        new byte[] {5, 0, 0, 1, 0, 0, 0, 0, 0, 0});
-                Thread.ofVirtual().start(() -> relay(server, client));
-                relay(client, server);
-            }
+            show(7, "the proxy is asked for",
+                    new String(in.readNBytes(in.read())));
+            in.skipNBytes(2);
+            out.write(bytes(5, 0, 0, 1, 0, 0, 0, 0, 0, 0));
+            out.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+                    .getBytes(StandardCharsets.US_ASCII));
+            in.transferTo(OutputStream.nullOutputStream());
         } catch (IOException e) {
-            // The scene is over.
-        }
-    }
-
-    private static void relay(Socket from, Socket to) {
-        try {
-            from.getInputStream().transferTo(to.getOutputStream());
-        } catch (IOException e) {
-            // One of them is closed, and soon the other.
+            // The client has closed the connection.
         }
     }
 
     /** One call, and all its exchanges. */
-    private static void get(String url, List<String> options)
-            throws IOException {
-        var builder = new Builder().log(HttpTransport::show, REDACTOR, 60);
+    private static void get(String url, List<String> options) {
+        var builder = new Builder().log(e -> IO.println(
+                "%s %s\n  %d %s, %d bytes, %.1f ms: %s".formatted(e.method(),
+                        e.url(), e.status(), e.protocol(),
+                        e.responsePreview().bytes(), e.took().toNanos() / 1e6,
+                        e.failure().orElse(e.responsePreview().text().lines()
+                                .findFirst().orElse("")))), REDACTOR, 60);
         if (options.contains("--http2")) {
             builder.http2Only(url.startsWith("http:"));
         }
@@ -1305,14 +1285,12 @@ public final class HttpTransport {
                             option(options, "--password")), true,
                     Duration.ofSeconds(10)));
         }
-        var client = builder.build();
-        try (var response = client.newCall(
+        try (var response = builder.build().newCall(
                 new Request.Builder().url(url).build()).execute()) {
             response.body().string();
         } catch (IOException e) {
             for (Throwable t = e; t != null; t = t.getCause()) {
-                var text = t.getMessage() == null ? "" : ": " + t.getMessage();
-                IO.println(t.getClass().getSimpleName() + text);
+                IO.println(t);
             }
             System.exit(1);
         }
@@ -1321,15 +1299,6 @@ public final class HttpTransport {
     private static String option(List<String> options, String name) {
         int at = options.indexOf(name) + 1;
         return at == 0 || at == options.size() ? "" : options.get(at);
-    }
-
-    private static void show(Exchange exchange) {
-        IO.println("%s %s\n  %d %s, %d bytes, %.1f ms: %s".formatted(
-                exchange.method(), exchange.url(), exchange.status(),
-                exchange.protocol(), exchange.responsePreview().bytes(),
-                exchange.took().toNanos() / 1e6, exchange.failure().orElse(
-                        exchange.responsePreview().text().lines()
-                                .findFirst().orElse(""))));
     }
 
     private static void show(int step, String what, Object seen) {

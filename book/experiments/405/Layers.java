@@ -29,6 +29,11 @@ public class Layers {
                     .addInterceptor(seen("application"))
                     .addNetworkInterceptor(seen("network")), url(ours));
 
+            IO.println("\na WebSocket call");
+            webSocket(new OkHttpClient.Builder().followRedirects(false)
+                    .addInterceptor(seen("application"))
+                    .addNetworkInterceptor(seen("network")), url(ours));
+
             IO.println("\nwhat is added above the redirects");
             call(new OkHttpClient.Builder()
                     .addInterceptor(Layers::withSecrets), url(ours));
@@ -37,6 +42,26 @@ public class Layers {
             call(new OkHttpClient.Builder()
                     .addNetworkInterceptor(Layers::withSecrets), url(ours));
         }
+    }
+
+    private static void webSocket(OkHttpClient.Builder builder, String url) {
+        var client = builder.build();
+        var over = new CountDownLatch(1);
+        client.newWebSocket(new Request.Builder().url(url).build(),
+                new WebSocketListener() {
+            @Override
+            public void onFailure(WebSocket socket, Throwable failure,
+                    Response response) {
+                over.countDown();
+            }
+        });
+        try {
+            over.await();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+        client.dispatcher().executorService().shutdown();
+        client.connectionPool().evictAll();
     }
 
     private static Interceptor seen(String layer) {
