@@ -857,7 +857,7 @@ class ListenAndDialTest {
                 }
                 limits.add(timeout);
                 nextHasBegun.countDown();
-                Thread.sleep(timeout);
+                Thread.sleep(timeout);   // until the race ends it
                 throw new ListenAndDial.DialException(attempt(to, TIMED_OUT), null);
             }, slow, loopback(2));
             Check.that(dialed.socket() == socket, "the first address to win, as it connects and the second does not, got "
@@ -895,7 +895,7 @@ class ListenAndDialTest {
                 if (to.equals(slow)) {
                     slowHasBegun.countDown();
                     try {
-                        Thread.sleep(HOUR);
+                        Thread.sleep(HOUR);   // until the race ends it
                     } catch (InterruptedException e) {
                         Thread.sleep(20);   // an attempt may connect in spite of an interrupt, and some time after it
                     }

@@ -1302,7 +1302,7 @@ class HijackServerTest {
                 try {
                     while (true) {
                         client.send(0x81, "and another thing");
-                        Thread.sleep(5);
+                        Thread.sleep(5);   // faster than the limit, and no flood
                     }
                 } catch (IOException | InterruptedException | AssertionError e) {
                     // The end.
