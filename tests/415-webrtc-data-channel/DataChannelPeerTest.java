@@ -1017,17 +1017,12 @@ class DataChannelPeerTest {
             Check.equal(received, far.association.received, "received"
                     + " after a repeated COOKIE ECHO", "only the first one"
                     + " makes the association; later ones change nothing");
-            far.sends(far.tag, DataChannelPeerTest.chunk(ABORT, 0,
-                    new byte[0]));
-            Check.equal(List.of(), far.sends(far.tag, echo), "the answers to"
-                    + " the same COOKIE ECHO after an ABORT",
-                    "establish() only while CLOSED: it is ENDED now");
         }
 
         @Test
         void a_late_INIT_does_not_disturb_the_association() {
             // rejects: state is reset by INIT or by a second cookie
-            far.establish();
+            var echo = far.establish();
             far.association.received++;
             long received = far.association.received;
             var late = far.only(far.sends(0, chunk(INIT, 0, init(77, 5))),
@@ -1044,6 +1039,11 @@ class DataChannelPeerTest {
                     "establish() only while CLOSED");
             Check.equal(TAG, beat.tag(), "the tag of a HEARTBEAT ACK after it",
                     "establish() only while CLOSED");
+            far.sends(far.tag, DataChannelPeerTest.chunk(ABORT, 0,
+                    new byte[0]));
+            Check.equal(List.of(), far.sends(far.tag, echo), "the answers to"
+                    + " the first COOKIE ECHO again after an ABORT",
+                    "establish() only while CLOSED: it is ENDED now");
         }
 
         @Test
@@ -1211,8 +1211,8 @@ class DataChannelPeerTest {
                         "x".repeat(i < whole ? 1024 : 1))));
             }
             Check.equal(1, far.messages.size(), "the number of messages",
-                    "neither a message of MAX_MESSAGE + 1 bytes is delivered"
-                            + " nor, once it is aborted, a chunk behind it");
+                    "a message of MAX_MESSAGE + 1 bytes is not delivered, nor"
+                            + " is, after the abort, a chunk behind it");
             Check.that(far.take().stream().anyMatch(c -> c.type() == ABORT)
                     && far.association.reason.orElse(null)
                     instanceof DataChannelPeer.CloseReason.Failed, "an ABORT"
