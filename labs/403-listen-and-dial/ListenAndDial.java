@@ -5,27 +5,28 @@
 import module java.base;
 
 /**
- * The two ways to open a TCP connection, and a dialler that tries every
- * address of a name.
+ * The two ways to open a TCP connection, and a client that tries every address
+ * of a name.
  *
- * <p>The one idea: the kernel shakes hands, not your program. A listener is
- * connected to before it accepts, and what a failed dial throws tells who
- * answered: the host, a router, your own machine, or nobody.
+ * <p>The one idea: the kernel completes the handshake, not your program. A
+ * client is connected before the server calls accept(), and the exception of a
+ * failed connect tells who answered: the host, a router, your own machine, or
+ * nobody.
  *
  * <p>Passive and active open: RFC 9293 section 3.9.1.1. The race of addresses:
- * RFC 8305, Happy Eyeballs, in small.
+ * Happy Eyeballs, RFC 8305, without its rules for DNS.
  */
 public final class ListenAndDial {
 
-    /** What RFC 8305 recommends between the starts of two attempts. */
+    /** What RFC 8305 section 8 recommends between the starts of attempts. */
     public static final Duration STAGGER = Duration.ofMillis(250);
 
     private ListenAndDial() {}
 
     /**
-     * A passive open. Clients connect, and may write, as soon as it is open;
-     * until somebody accepts them they wait in the kernel's queue. One thread
-     * at a time may accept; any may close.
+     * A passive open. Clients can connect and write as soon as it is open;
+     * until they are accepted they wait in the kernel's queue. One thread at a
+     * time may accept; any thread may close.
      */
     public static final class Listener implements AutoCloseable {
 
@@ -57,11 +58,13 @@ public final class ListenAndDial {
         }
 
         /**
-         * Takes a client from the queue, the one that has waited longest.
+         * Takes a client from the queue, the one that has waited longest. An
+         * interrupt of a virtual thread that waits here closes the listener,
+         * as {@link ServerSocket#accept} says; a platform thread waits on.
          *
-         * @param timeout longest wait; zero does not wait at all
-         * @return empty when nobody came in time, or when {@link #close} ended
-         *         the wait
+         * @param timeout longest wait; zero waits for a millisecond at most
+         * @return empty when no client came in time, or when {@link #close}
+         *         ended the wait
          * @throws IOException if the listener was closed before the call
          */
         public Optional<Socket> accept(Duration timeout) throws IOException {
@@ -75,7 +78,7 @@ public final class ListenAndDial {
 
         /**
          * How many clients wait to be accepted, as the kernel counts them;
-         * empty where there is no /proc to ask, and after {@link #close}.
+         * empty where there is no /proc/net/tcp, and after {@link #close}.
          */
         public OptionalInt waiting() {
             return socket.isClosed()
@@ -83,8 +86,8 @@ public final class ListenAndDial {
         }
 
         /**
-         * Stops listening and wakes {@link #accept}. Who still waits in the
-         * queue is reset; who was accepted keeps his connection.
+         * Stops listening and wakes {@link #accept}. Linux resets the
+         * connections that are still in the queue; accepted ones stay open.
          */
         @Override
         public void close() {
@@ -93,21 +96,23 @@ public final class ListenAndDial {
     }
 
     /**
-     * What a failure to connect means. Types count first, messages (of English
-     * systems) only where the type says too little. Of an exception and its
-     * causes the deepest one that means something counts.
+     * What a failure to connect means. The type decides, and the message (of
+     * an English system) only where the type is not enough. Of an exception and
+     * its causes the deepest one that is not OTHER decides.
      *
-     * @return never CONNECTED, and OTHER for what has no name here
+     * @return never CONNECTED; OTHER for what has no name here
      */
     public static Outcome classify(Throwable failure) {
         Objects.requireNonNull(failure, "failure");
         throw new UnsupportedOperationException(
-                "TODO step 2: the outcome of the deepest cause that has one; OTHER if none has");
+                "TODO step 2: go through withCauses(failure): the outcome of the deepest one that has one; OTHER if none has");
     }
 
     /**
      * Connects to one address, without a thread of its own. An interrupt ends
-     * it at once, whatever kind of thread calls.
+     * it at once, on a platform thread and on a virtual one. Later, too: an
+     * interrupt of a thread that is blocked in a read of this socket closes it,
+     * because it belongs to a {@link SocketChannel}.
      *
      * @param timeout more than zero
      * @throws DialException with the one attempt
@@ -128,8 +133,8 @@ public final class ListenAndDial {
     }
 
     /**
-     * The attempt itself, put down by {@link Attempt#ended}. A socket that it
-     * does not return it closes.
+     * The attempt itself, recorded by {@link Attempt#ended}. If it throws, the
+     * socket is closed.
      *
      * @param socket not connected; it may be bound to a local address
      * @throws InterruptedException if that is why connect() failed; the
@@ -143,11 +148,10 @@ public final class ListenAndDial {
     }
 
     /**
-     * Reads what /proc/net/tcp or /proc/net/tcp6 holds. Lines that are not
-     * rows, the header for one, are passed over: it never throws on them.
+     * Reads the text of /proc/net/tcp or /proc/net/tcp6. Lines that are not
+     * rows, such as the header, are ignored, whatever is wrong with them.
      *
-     * @param kernelOrder in which the kernel that wrote it keeps the bytes of
-     *                    a 32-bit word
+     * @param kernelOrder the byte order of the kernel that wrote the text
      */
     public static List<Row> parse(String procNetTcp, ByteOrder kernelOrder) {
         Objects.requireNonNull(procNetTcp, "procNetTcp");
@@ -166,34 +170,35 @@ public final class ListenAndDial {
                 "TODO step 4: parse() what proc(\"tcp\") and proc(\"tcp6\") give; either may be missing");
     }
 
-    /** For {@link Listener#waiting}: how many wait at this very listener. */
+    /** For {@link Listener#waiting}. */
     private static OptionalInt waitingAt(InetSocketAddress listener) {
         throw new UnsupportedOperationException(
-                "TODO step 4: find its row in the table(); there rxQueue is who waits");
+                "TODO step 4: find its row in the table(): there rxQueue is the number of clients that wait");
     }
 
     /**
      * The addresses in the order in which they are tried (RFC 8305 section 4):
-     * the family of the first one first, then in turn one of the other family
-     * and one of this; inside a family the order stays.
+     * the families alternate, beginning with that of the first address; within
+     * a family the order stays.
      *
      * @return a new list of the same addresses
      */
     public static List<InetAddress> interleave(List<InetAddress> in) {
         Objects.requireNonNull(in, "in");
         throw new UnsupportedOperationException(
-                "TODO step 5: part them by family, and take from each in turn; the rest of the longer one follows");
+                "TODO step 5: split them by family, and take one of each in turn; the rest of the longer family follows");
     }
 
     /**
-     * Connects to the first address of a name that answers.
+     * Connects to the first address of a name that accepts a connection.
      *
      * @param port    1 to 65535
      * @param timeout for all attempts together, more than zero; how long the
      *                resolver takes is not limited
-     * @param stagger how long an attempt has before the next one begins beside
-     *                it; zero begins all at once
-     * @return the connection, which is the caller's to close
+     * @param stagger how long after an attempt the next one begins; zero begins
+     *                all of them at once. RFC 8305 section 5 wants at least
+     *                10 ms, and recommends {@link #STAGGER}
+     * @return the connection; the caller closes it
      * @throws DialException if no address could be connected to in time, or if
      *         the name has none
      */
@@ -209,11 +214,18 @@ public final class ListenAndDial {
                 "TODO step 6: resolve the host, interleave() its addresses, and race() them; no address: unknownHost()");
     }
 
+    /** How one address is connected to: {@link #dialOne}, but for tests. */
+    @FunctionalInterface
+    interface Connector {
+        Dialed connect(InetSocketAddress to, Duration timeout)
+                throws DialException, InterruptedException;
+    }
+
     /**
-     * Tries the addresses in their order: the next one begins when the stagger
-     * is over, or at once when an attempt has failed. The first connection
-     * wins. However it ends, no other attempt is left when it returns, and no
-     * other socket.
+     * Tries the addresses in their order: the next attempt begins when the
+     * stagger is over, or at once when an attempt has failed. The first
+     * connection wins. When this method returns or throws, no other attempt is
+     * under way, and no other socket is open.
      *
      * @param to      at least one
      * @param timeout for all together, more than zero
@@ -221,27 +233,30 @@ public final class ListenAndDial {
      * @throws DialException with the attempts in the order of their ends
      */
     static Dialed race(List<InetSocketAddress> to, Duration timeout,
-            Duration stagger) throws DialException, InterruptedException {
+            Duration stagger, Connector connector)
+            throws DialException, InterruptedException {
         to.forEach(address -> requireDialable(address, timeout));
         throw new UnsupportedOperationException(
-                "TODO step 6: run attempt()s on virtual threads; the first to connect wins, the others are closed");
+                "TODO step 6: run an attempt() for each on virtual threads; the first to connect wins, the others are closed");
     }
 
     // ---- given from here on ----
 
     /**
-     * {@link #dialOne} as part of a race.
+     * One attempt of a race.
      *
      * @param startedAfter how long after the start of the race it begins
      */
-    private static Dialed attempt(InetSocketAddress to, Duration timeout,
-            Duration startedAfter) throws DialException, InterruptedException {
+    private static Dialed attempt(Connector connector, InetSocketAddress to,
+            Duration timeout, Duration startedAfter)
+            throws DialException, InterruptedException {
         try {
-            var dialed = dialOne(to, timeout);
+            var dialed = connector.connect(to, timeout);
             return new Dialed(dialed.socket(),
                     later(dialed.attempts(), startedAfter));
         } catch (DialException e) {
-            throw new DialException(later(e.attempts(), startedAfter));
+            throw new DialException(e.getMessage(),
+                    later(e.attempts(), startedAfter), e.getCause());
         }
     }
 
@@ -249,17 +264,28 @@ public final class ListenAndDial {
         return attempts.stream().map(attempt -> attempt.later(by)).toList();
     }
 
+    /** An exception and its causes, outermost first; a cycle ends. */
+    private static Collection<Throwable> withCauses(Throwable failure) {
+        var seen = Collections.newSetFromMap(
+                new IdentityHashMap<Throwable, Boolean>());
+        var causes = new ArrayList<Throwable>();
+        for (var t = failure; t != null && seen.add(t); t = t.getCause()) {
+            causes.add(t);
+        }
+        return causes;
+    }
+
     /**
-     * True when a socket is connected to itself, which happens when a dial to
-     * a free port is given that very port to dial from: a simultaneous open
-     * (RFC 9293 section 3.5) with nobody else.
+     * Whether a socket is connected to itself. That happens when the system
+     * chooses the destination port as the source port: a simultaneous open
+     * (RFC 9293 section 3.5) with one socket.
      */
     static boolean isSelf(Socket socket) {
         return socket.getLocalPort() == socket.getPort()
                 && socket.getLocalAddress().equals(socket.getInetAddress());
     }
 
-    /** A listener on the wildcard address has one of either family. */
+    /** A listener on the wildcard address may have it in either family. */
     private static boolean isSame(InetSocketAddress one,
             InetSocketAddress other) {
         return one.getPort() == other.getPort()
@@ -268,7 +294,7 @@ public final class ListenAndDial {
                 && other.getAddress().isAnyLocalAddress());
     }
 
-    /** The columns of a row that a {@link Row} is made of, as they stand. */
+    /** The columns that a {@link Row} is made of, as text. */
     private record Fields(String local, String remote, String state,
             String queues, String inode) {}
 
@@ -312,39 +338,39 @@ public final class ListenAndDial {
     }
 
     /**
-     * A socket in the kernel's table. An IPv4 address that a socket for IPv6
-     * holds as {@code ::ffff:a.b.c.d} is an Inet4Address here.
+     * A socket in the kernel's table. An IPv4 address that an IPv6 socket holds
+     * as {@code ::ffff:a.b.c.d} is an Inet4Address here.
      *
-     * @param txQueue bytes not yet acknowledged; of a listener, 0
-     * @param rxQueue bytes not yet read; of a listener, the clients that wait
-     * @param inode   0 when no process holds the socket: not accepted yet, or
-     *                closed already
+     * @param txQueue bytes not yet acknowledged; 0 for a listener
+     * @param rxQueue bytes not yet read; for a listener, clients that wait
+     * @param inode   0 when no process has the socket open: it is not accepted
+     *                yet, or closed already
      */
     public record Row(InetSocketAddress local, InetSocketAddress remote,
             TcpState state, long txQueue, long rxQueue, long inode) {}
 
     /**
      * How an attempt to connect ended, in the order of how far it got: of
-     * several attempts that failed, the first in this order says most.
+     * several failed attempts, the first in this order tells most.
      */
     public enum Outcome {
-        /** The connection is there. */
+        /** The connection is established. */
         CONNECTED,
-        /** It was there, and the other side has dropped it. */
+        /** It was established, and the peer has reset it. */
         RESET,
-        /** The host, or a firewall for it, said no: nobody listens. */
+        /** The host, or a firewall in its place, refused. */
         REFUSED,
-        /** The dialled port was its own: nobody listens there either. */
+        /** The socket was connected to itself, so no server listens there. */
         SELF_CONNECT,
-        /** A router, or the local network, said that the host is not there. */
+        /** A router or this machine reported that it cannot reach the host. */
         HOST_UNREACHABLE,
-        /** Nobody said anything. */
+        /** Nothing came back in time. */
         TIMED_OUT,
-        /** There is no way to that network; mostly no packet was sent. */
+        /** There is no route to that network. */
         NETWORK_UNREACHABLE,
         /** The system does not let this program connect there. */
         DENIED,
-        /** The address to dial from is taken, or not ours. */
+        /** The local address is in use, or not one of this machine. */
         LOCAL_ADDRESS,
         /** The name has no address. */
         UNKNOWN_HOST,
@@ -353,16 +379,17 @@ public final class ListenAndDial {
     }
 
     /**
-     * One try at one address.
+     * One attempt at one address.
      *
-     * @param startedAfter since the dial began
-     * @param took         how long it was under way
-     * @param detail       what the system said; empty when connected
+     * @param startedAfter since the race began
+     * @param took         how long it took
+     * @param detail       the message of the exception; empty when connected
      */
     public record Attempt(InetSocketAddress to, Outcome outcome,
-            Duration startedAfter, Duration took, String detail) {
+            Duration startedAfter, Duration took, String detail)
+            implements Serializable {
 
-        /** An attempt that began at {@code start} and has ended now. */
+        /** An attempt that began at {@code start} and ends now. */
         private static Attempt ended(InetSocketAddress to, Outcome outcome,
                 long start, String detail) {
             return new Attempt(to, outcome, Duration.ZERO,
@@ -385,36 +412,48 @@ public final class ListenAndDial {
     /**
      * A connection.
      *
-     * @param socket   the caller's to close
+     * @param socket   the caller closes it
      * @param attempts those that had failed by then, and last the one that
-     *                 connected; who was still under way is not in the list
+     *                 connected; those still under way are not in the list
      */
     public record Dialed(Socket socket, List<Attempt> attempts) {
         public Dialed {
             attempts = List.copyOf(attempts);
         }
+
+        /** The same with the attempts that had failed before. */
+        private Dialed after(List<DialException> failures) {
+            return new Dialed(socket, Stream.concat(
+                    failures.stream().flatMap(e -> e.attempts().stream()),
+                    attempts.stream()).toList());
+        }
     }
 
-    /** No connection came about. Its message names every attempt. */
+    /** No address could be connected to. The message names every attempt. */
     public static final class DialException extends IOException {
         private static final long serialVersionUID = 1;
 
         private final Outcome outcome;
-        private final transient List<Attempt> attempts;
+        private final Attempt[] attempts;   // a List is not Serializable
 
         private DialException(String message, List<Attempt> attempts,
                 Throwable cause) {
             super(message, cause);
-            this.attempts = List.copyOf(attempts);
+            this.attempts = attempts.toArray(Attempt[]::new);
             outcome = attempts.stream().map(Attempt::outcome)
                     .min(Comparator.naturalOrder())
                     .orElse(Outcome.UNKNOWN_HOST);
         }
 
-        /** Of several attempts, in the order of their ends. */
-        DialException(List<Attempt> attempts) {
-            this(attempts.stream().map(Attempt::toString)
-                    .collect(Collectors.joining(", ")), attempts, null);
+        /** Of all attempts of a race, which become suppressed exceptions. */
+        static DialException of(List<DialException> failures) {
+            var all = failures.stream().flatMap(e -> e.attempts().stream())
+                    .toList();
+            var together = new DialException(all.stream()
+                    .map(Attempt::toString).collect(Collectors.joining(", ")),
+                    all, null);
+            failures.forEach(together::addSuppressed);
+            return together;
         }
 
         /** @param cause null where no exception was the reason */
@@ -422,7 +461,7 @@ public final class ListenAndDial {
             this(attempt.toString(), List.of(attempt), cause);
         }
 
-        /** @param cause null where the resolver found nothing in peace */
+        /** @param cause null where the resolver returned an empty list */
         static DialException unknownHost(String host,
                 UnknownHostException cause) {
             return new DialException(host + " " + Outcome.UNKNOWN_HOST,
@@ -434,9 +473,9 @@ public final class ListenAndDial {
             return outcome;
         }
 
-        /** In the order of their ends; none where the name has no address. */
+        /** In the order of their ends; empty if the name has no address. */
         public List<Attempt> attempts() {
-            return attempts;
+            return List.of(attempts);
         }
     }
 
@@ -446,7 +485,7 @@ public final class ListenAndDial {
         /** All of them, the preferred one first. */
         List<InetAddress> resolve(String host) throws UnknownHostException;
 
-        /** What the JDK finds, which puts IPv4 first unless told otherwise. */
+        /** The JDK's, which by default puts IPv4 addresses first. */
         static Resolver system() {
             return host -> List.of(InetAddress.getAllByName(host));
         }
@@ -488,7 +527,7 @@ public final class ListenAndDial {
                 Integer.MAX_VALUE);
     }
 
-    /** Three centuries at most, for want of bits. */
+    /** Capped at Long.MAX_VALUE, 292 years. */
     private static long nanos(Duration time) {
         var most = Duration.ofNanos(Long.MAX_VALUE);
         return time.compareTo(most) < 0 ? time.toNanos() : Long.MAX_VALUE;
@@ -514,8 +553,9 @@ public final class ListenAndDial {
     // The demo: a scene for each step, in their order.
 
     private static final List<String> STEPS = List.of("Open a listener",
-            "Name the failure", "Dial one address", "Read the state table",
-            "Interleave the addresses", "Race the addresses");
+            "Classify the failure", "Connect to one address",
+            "Read the state table", "Interleave the addresses",
+            "Race the addresses");
     private static final Duration SECOND = Duration.ofSeconds(1);
 
     /** No argument: the demo; {@code help} lists what else there is. */
@@ -561,7 +601,7 @@ public final class ListenAndDial {
                 .map(a -> a instanceof Inet4Address ? "IPv4" : "IPv6")
                 .collect(Collectors.joining(", ")));
         firstIsDead();
-        IO.println("\nall six steps at work");
+        IO.println("\nall six steps work");
     }
 
     private static void nobodyAccepts() throws IOException {
@@ -570,9 +610,9 @@ public final class ListenAndDial {
             IO.println();
             client.getOutputStream().write("hello".getBytes());
             client.shutdownOutput();
-            show(1, "nobody has called accept()", "connected, hello sent");
+            show(1, "before accept()", "connected, hello sent");
             try (var accepted = listener.accept(SECOND).orElseThrow()) {
-                show(1, "now somebody does", new String(accepted
+                show(1, "after accept()", new String(accepted
                         .getInputStream().readAllBytes()) + " is there");
             }
         }
@@ -581,7 +621,7 @@ public final class ListenAndDial {
     private static void noAndNothing() throws Exception {
         var closed = Listener.open(loopback(0), 1);
         closed.close();
-        show(3, "dial: nobody listens", dialled(closed.localAddress()));
+        show(3, "dial: no listener", dialled(closed.localAddress()));
         try (var full = Listener.open(loopback(0), 1)) {
             var waiting = List.of(client(full), client(full));
             show(3, "dial: the backlog is full", dialled(full.localAddress()));
@@ -647,7 +687,7 @@ public final class ListenAndDial {
                 Integer.parseInt(where.substring(colon + 1)));
         try (var listener = Listener.open(bind, Integer.parseInt(backlog))) {
             IO.println("listening on " + shown(listener.localAddress())
-                    + ", and nobody will accept; Ctrl-C ends");
+                    + ", without accepting; Ctrl-C ends");
             Thread.currentThread().join();
         } catch (IOException e) {
             IO.println("cannot listen on " + where + ": " + e.getMessage());
@@ -669,11 +709,12 @@ public final class ListenAndDial {
         } catch (DialException e) {
             e.attempts().forEach(a -> IO.println(a + after(a)));
             IO.println(switch (e.outcome()) {
-                case REFUSED -> "somebody said no: nobody listens there";
-                case TIMED_OUT -> "nobody said anything";
-                case HOST_UNREACHABLE -> "a router said no";
-                case UNKNOWN_HOST -> "no such name";
-                default -> "it did not leave this machine";
+                case REFUSED -> "the host, or a firewall in its place, refused";
+                case TIMED_OUT -> "no answer came";
+                case HOST_UNREACHABLE, NETWORK_UNREACHABLE ->
+                    "a router or this machine reports: unreachable";
+                case UNKNOWN_HOST -> "the name has no address";
+                default -> "this machine did not connect";
             });
             System.exit(1);
         }

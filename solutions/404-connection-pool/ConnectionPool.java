@@ -1,81 +1,86 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
 //JAVA 25+
-//DESCRIPTION Lab 404: a pool that lends connections to many threads
+//DESCRIPTION Lab 404: a connection pool for many threads
 
 import module java.base;
 
 /**
- * Lends connections to many threads, one at a time, and keeps them for the
- * next one.
+ * Keeps connections open for reuse and leases each to one borrower at a time.
  *
- * <p>The one idea: places are bounded, not connections kept. Each of at most
- * {@code maxTotal} places is lent, or idle with a connection, or handed, with
- * a connection or empty, to whoever has waited longest. Whatever fails, its
- * place must not get lost.
+ * <p>The pool limits the connections that exist, not only the idle ones. It
+ * has {@code maxTotal} slots, and each slot is room for one connection. A slot
+ * belongs to a borrower, is idle with its connection, or does not exist yet.
+ * Whatever fails, its slot must be released.
  *
- * <p>Thread-safe. It starts no thread, and no method of the {@link Factory}
- * is ever called under the lock: each of them may take its time.
+ * <p>Thread-safe. The pool starts no thread, and calls no method of the
+ * {@link Factory} while it holds its lock, because each of them may block.
  *
- * @param <C> a connection
+ * @param <C> the type of the connections
  */
 public final class ConnectionPool<C> implements AutoCloseable {
 
     private final Factory<C> factory;
     private final Options options;
-    private final ReentrantLock lock = new ReentrantLock();
-    private final Deque<Place<C>> idle = new ArrayDeque<>();  // guarded by lock
+    final ReentrantLock lock = new ReentrantLock();   // the tests hold it, too
+    private final Deque<Slot<C>> idle = new ArrayDeque<>();   // guarded by lock
     private final Queue<Waiter> waiters = new ArrayDeque<>(); // guarded by lock
-    private int total;                       // places taken; guarded by lock
+    private int total;                   // slots that exist; guarded by lock
 
-    /** A pool without connections: they are made when they are wanted. */
+    /** A pool without connections; {@link #borrow} makes them. */
     public ConnectionPool(Factory<C> factory, Options options) {
         this.factory = Objects.requireNonNull(factory, "factory");
         this.options = Objects.requireNonNull(options, "options");
     }
 
     /**
-     * Lends a connection: the one that came back last, or a new one.
+     * Borrows a connection: the most recently returned one, or a new one.
      *
-     * @param timeout how long to wait in the queue, and to look at one idle
-     *                connection after the other; then a new one is made. Zero
-     *                does not wait. No method of the factory is cut short
-     * @throws PoolTimeoutException if all were lent until then
+     * <p>The timeout limits the wait in the queue and the search among idle
+     * connections. When it has elapsed, no further check begins. It does not
+     * cut short a method of the factory: a check that is running ends, its
+     * connection is destroyed if it is unhealthy, and one new connection is
+     * made. So give the methods of the factory limits of their own.
+     *
+     * @param timeout zero does not wait in the queue
+     * @throws PoolTimeoutException if no slot became free in time
      * @throws ExecutionException   if {@link Factory#connect} failed
+     * @throws InterruptedException if the thread is interrupted while it
+     *         waits, or while a method of the factory runs and fails
      * @throws PoolClosedException  if the pool is closed, or closes meanwhile
      */
     // tag::borrow[]
     public Lease<C> borrow(Duration timeout) throws PoolTimeoutException,
             ExecutionException, InterruptedException {
         var deadline = Deadline.in(requireNotNegative("timeout", timeout));
-        requireOpen();
-        var place = take(deadline);
+        var slot = take(deadline);
         try {
-            while (!isFit(place)) {
-                discard(place);
-                place = exchange(place, deadline);
+            while (!isFit(slot)) {
+                discard(slot);
+                slot = exchange(slot, deadline);
             }
-            if (place.isEmpty()) {
-                connect(place);
+            if (slot.isEmpty()) {
+                requireOpen();
+                connect(slot);
             }
-            return lend(place);
+            return lease(slot);
         } catch (Throwable e) {
-            giveUp(place);
+            giveUp(slot);
             throw e;
         }
     }
     // end::borrow[]
 
-    /** A place for {@link #borrow}, with an idle connection or empty. */
+    /** A slot for {@link #borrow}: an idle one, or an empty one. */
     // tag::take[]
-    private Place<C> take(Deadline deadline)
+    private Slot<C> take(Deadline deadline)
             throws PoolTimeoutException, InterruptedException {
-        // tag::step1[] under the lock: the idle place that came back last; else a newPlace() if hasRoom(), else awaitTurn()
+        // tag::step1[] under the lock: the most recently returned idle slot; if none is idle, a newSlot() if hasRoom(), otherwise awaitTurn()
         lock.lock();
         try {
             if (!idle.isEmpty()) {
                 return idle.pop();
             }
-            return hasRoom() ? newPlace() : awaitTurn(deadline);
+            return hasRoom() ? newSlot() : awaitTurn(deadline);
         } finally {
             lock.unlock();
         }
@@ -83,17 +88,16 @@ public final class ConnectionPool<C> implements AutoCloseable {
     }
     // end::take[]
 
-    /** Fills an empty place. */
+    /** Fills an empty slot. */
     // tag::connect[]
-    private void connect(Place<C> place)
+    private void connect(Slot<C> slot)
             throws ExecutionException, InterruptedException {
-        // tag::step1[] fill() it with a new connection, and count that; what connect() throws becomes an ExecutionException
+        // tag::step1[] fill() the slot with a new connection and count it as created; if that throws: rethrowInterrupt(), else count a connectFailure and throw an ExecutionException
         try {
-            place.fill(factory.connect(), now());
+            slot.fill(factory.connect(), now());
             counters.created.increment();
-        } catch (InterruptedException e) {
-            throw e;
         } catch (Exception e) {
+            rethrowInterrupt(e);
             counters.connectFailures.increment();
             throw new ExecutionException("cannot connect", e);
         }
@@ -102,27 +106,22 @@ public final class ConnectionPool<C> implements AutoCloseable {
     // end::connect[]
 
     /**
-     * Called for a place that came back with its connection in good order.
+     * Called for a returned connection that may be leased again.
      *
-     * @return false if the connection is one too many
+     * @return false if the pool does not keep it
      */
     // tag::keep[]
-    private boolean keep(Place<C> place) {
-        // tag::step1[] under the lock: passOn() to a waiter, or else keep it idle, if that makes no more than maxIdle
+    private boolean keep(Slot<C> slot) {
+        // tag::step1[] under the lock: handOver() the slot to a waiter; if nobody waits, make it idle unless idleLimit() slots are
         lock.lock();
         try {
-            // tag::step7[] a closed pool keeps nothing // until then:
-            if (closed) {
-                return false;
-            }
-            // end::step7[]
-            if (passOn(place)) {
+            if (handOver(slot)) {
                 return true;
             }
-            if (idle.size() >= options.maxIdle()) {
+            if (idle.size() >= idleLimit()) {
                 return false;
             }
-            idle.push(place);
+            idle.push(slot);
             return true;
         } finally {
             lock.unlock();
@@ -131,15 +130,15 @@ public final class ConnectionPool<C> implements AutoCloseable {
     }
     // end::keep[]
 
-    /** Ends the connection of a place, if it holds one, and frees the place. */
+    /** Destroys the connection of a slot, if it has one; releases the slot. */
     // tag::throwAway[]
-    private void throwAway(Place<C> place) {
-        // tag::step1[] discard() first, without the lock; then, under it, passOn() the empty place, or else dropPlace()
-        discard(place);
+    private void throwAway(Slot<C> slot) {
+        // tag::step1[] discard() the connection without the lock; then, under it, handOver() the empty slot, or else dropSlot()
+        discard(slot);
         lock.lock();
         try {
-            if (!passOn(place)) {
-                dropPlace();
+            if (!handOver(slot)) {
+                dropSlot();
             }
         } finally {
             lock.unlock();
@@ -149,72 +148,72 @@ public final class ConnectionPool<C> implements AutoCloseable {
     // end::throwAway[]
 
     /**
-     * A connection for a while. To be closed in a try-with-resources
-     * statement; any thread may do so. A lease that is garbage before it was
-     * closed takes its connection with it, so hold on to it, and not only to
-     * what {@link #get} returns.
+     * The right to use a connection until {@link #close}; use it in a
+     * try-with-resources statement. Any thread may close it. Keep a reference
+     * to the lease while you use the connection: a lease that is garbage is
+     * reclaimed, and its connection destroyed.
      */
     public static final class Lease<C> implements AutoCloseable {
 
         private final ConnectionPool<C> pool;
-        private final Loan<C> loan;
+        private final LeaseState<C> state;
 
-        private Lease(ConnectionPool<C> pool, Loan<C> loan) {
+        private Lease(ConnectionPool<C> pool, LeaseState<C> state) {
             this.pool = pool;
-            this.loan = loan;
+            this.state = state;
         }
 
         /**
-         * The connection, always the same.
+         * The connection, each time the same.
          *
-         * @throws IllegalStateException after the end of the lease
+         * @throws IllegalStateException if the lease has ended
          */
         // tag::lease[]
         public C get() {
-            // tag::step1[] the connection of the loan, as long as that is not over
-            if (loan.isOver()) {
+            // tag::step1[] the connection of the state, unless the state hasEnded()
+            if (state.hasEnded()) {
                 throw new IllegalStateException("this lease has ended");
             }
-            return loan.connection;
+            return state.connection;
             // end::step1[]
         }
 
-        /** Gives the connection back. Only the first end of a lease counts. */
+        /** Returns the connection. Only the first end of a lease counts. */
         @Override
         public void close() {
-            // tag::step1[] if this call is the end() of the loan, the pool is to takeBack() it
-            if (loan.end()) {
-                pool.takeBack(loan);
+            // tag::step1[] if this call is the end() of the state, the pool must takeBack() the state
+            if (state.end()) {
+                pool.takeBack(state);
             }
             // end::step1[]
         }
         // end::lease[]
 
         /**
-         * Ends the lease of a connection that must not be lent again: it is
-         * destroyed. The {@link #close} that follows does nothing.
+         * Ends the lease and destroys the connection, because it must not be
+         * used again. The {@link #close} that follows does nothing.
          */
         public void invalidate() {
-            pool.invalidate(loan);
+            pool.invalidate(state);
         }
     }
 
-    /** Under the lock: whether there may be one place more. */
+    /** Under the lock: whether one more slot may exist. */
     private boolean hasRoom() {
-        // tag::step2[] there are less than maxTotal // until then: return true;
+        // tag::step2[] true if fewer than maxTotal slots exist // until then: return true;
         return total < options.maxTotal();
         // end::step2[]
     }
 
     /**
-     * Under the lock, when all places are taken: waits in the queue.
+     * Under the lock, when no slot is free: waits in the queue.
      *
      * @throws PoolTimeoutException made by {@link #timedOut}
      */
     // tag::awaitTurn[]
-    private Place<C> awaitTurn(Deadline deadline)
+    private Slot<C> awaitTurn(Deadline deadline)
             throws PoolTimeoutException, InterruptedException {
-        // tag::step2[] join the waiters, and wait until passOn() has given this one a place, or the time is over
+        // tag::step2[] join the waiters, and wait on your turn while you mustWait() and time is left; then leave the waiters; return the slot if there is one, otherwise throw timedOut()
         var waiter = new Waiter();
         waiters.add(waiter);
         try {
@@ -223,58 +222,56 @@ public final class ConnectionPool<C> implements AutoCloseable {
                 left = waiter.turn.awaitNanos(left);
             }
         } catch (InterruptedException e) {
-            if (waiter.place == null) {
+            if (waiter.slot == null) {
                 throw e;
             }
-            Thread.currentThread().interrupt();   // its turn came first
+            Thread.currentThread().interrupt();   // the slot came first
         } finally {
             waiters.remove(waiter);
         }
-        if (waiter.place == null) {
+        if (waiter.slot == null) {
             throw timedOut(deadline);
         }
-        return waiter.place;
+        return waiter.slot;
         // end::step2[]
     }
     // end::awaitTurn[]
 
     /**
-     * Under the lock: hands a place to whoever has waited longest.
+     * Under the lock: gives a slot to the waiter that has waited longest.
      *
      * @return false if nobody waits
      */
-    // tag::passOn[]
-    private boolean passOn(Place<C> place) {
-        // tag::step2[] give it to the first of the waiters, and wake that one // until then: return false;
+    // tag::handOver[]
+    private boolean handOver(Slot<C> slot) {
+        // tag::step2[] remove the first of the waiters, set its slot and signal its turn // until then: return false;
         var first = waiters.poll();
         if (first == null) {
             return false;
         }
-        first.place = place;
+        first.slot = slot;
         first.turn.signal();
         return true;
         // end::step2[]
     }
-    // end::passOn[]
+    // end::handOver[]
 
     /**
-     * Whether the connection of a place, which is not empty, may be lent.
+     * Whether the connection of a slot, which is not empty, may be leased.
      *
      * @throws InterruptedException if the check was interrupted
      */
     // tag::isHealthy[]
-    private boolean isHealthy(Place<C> place) throws InterruptedException {
-        // tag::step3[] ask the factory if it was idle for validateAfter; a check that throws is a no; count each no // until then: return true;
-        if (idleTime(place) < nanos(options.validateAfter())) {
+    private boolean isHealthy(Slot<C> slot) throws InterruptedException {
+        // tag::step3[] true if its idleTime() is less than validateAfter; else ask the factory; if that throws: rethrowInterrupt(), else it is unhealthy; count the unhealthy // until then: return true;
+        if (idleTime(slot) < nanos(options.validateAfter())) {
             return true;
         }
-        boolean healthy;
+        boolean healthy = false;
         try {
-            healthy = factory.isHealthy(place.connection);
-        } catch (InterruptedException e) {
-            throw e;
+            healthy = factory.isHealthy(slot.connection);
         } catch (Exception e) {
-            healthy = false;
+            rethrowInterrupt(e);
         }
         if (!healthy) {
             counters.unhealthy.increment();
@@ -285,21 +282,20 @@ public final class ConnectionPool<C> implements AutoCloseable {
     // end::isHealthy[]
 
     /**
-     * Called when the connection of a place was no good, and is destroyed:
-     * the next idle one may be better.
+     * Called when the connection of a slot was unfit and has been destroyed.
      *
-     * @return a place with a connection, for which the empty one is given up;
-     *         or the empty one
+     * @return an idle slot, for which the empty one is dropped; or the empty
+     *         one
      */
     // tag::exchange[]
-    private Place<C> exchange(Place<C> empty, Deadline deadline) {
-        // tag::step3[] under the lock: if one is idle and there is time left, dropPlace() the empty one, and take that
+    private Slot<C> exchange(Slot<C> empty, Deadline deadline) {
+        // tag::step3[] under the lock: if a slot is idle and time is left, dropSlot() for the empty one and return the idle one
         lock.lock();
         try {
             if (idle.isEmpty() || deadline.left() <= 0) {
                 return empty;
             }
-            dropPlace();
+            dropSlot();
             return idle.pop();
         } finally {
             lock.unlock();
@@ -308,10 +304,10 @@ public final class ConnectionPool<C> implements AutoCloseable {
     }
     // end::exchange[]
 
-    /** The health of a TCP connection on which nothing is awaited. */
+    /** The health of a TCP connection on which no answer is outstanding. */
     // tag::isQuiet[]
     private static boolean isQuiet(SocketChannel channel) throws IOException {
-        // tag::step3[] read without blocking: only «nothing yet» is healthy; leave the channel as it was // until then: return true;
+        // tag::step3[] read without blocking: healthy only if nothing is there yet; leave the channel blocking // until then: return true;
         channel.configureBlocking(false);
         try {
             return channel.read(ByteBuffer.allocate(1)) == 0;
@@ -322,34 +318,34 @@ public final class ConnectionPool<C> implements AutoCloseable {
     }
     // end::isQuiet[]
 
-    /** Called by {@link #borrow} when it fails, for the place that it holds. */
-    private void giveUp(Place<C> place) {
-        // tag::step4[] neither the place nor a connection in it may get lost // until then:
-        throwAway(place);
+    /** Called by {@link #borrow} when it fails, for the slot that it holds. */
+    private void giveUp(Slot<C> slot) {
+        // tag::step4[] release the slot, and destroy the connection if there is one // until then:
+        throwAway(slot);
         // end::step4[]
     }
 
     // tag::invalidate[]
-    private void invalidate(Loan<C> loan) {
-        // tag::step4[] if this call is the end() of the loan, forget() it, and throw its place away
-        if (loan.end()) {
-            forget(loan);
-            throwAway(loan.place);
+    private void invalidate(LeaseState<C> state) {
+        // tag::step4[] if this call is the end() of the state, untrack() it and throwAway() its slot
+        if (state.end()) {
+            untrack(state);
+            throwAway(state.slot);
         }
         // end::step4[]
     }
     // end::invalidate[]
 
     /**
-     * Called for a connection that came back, before anybody else gets it.
+     * Called for a returned connection before it is leased again.
      *
-     * @return false if it must not be lent again
+     * @return false if it must be destroyed
      */
     // tag::reset[]
-    private boolean reset(Place<C> place) {
-        // tag::step4[] let the factory reset() it; if that throws, keepInterrupt() and return false // until then: return true;
+    private boolean reset(Slot<C> slot) {
+        // tag::step4[] let the factory reset() the connection; if that throws, keepInterrupt() and return false // until then: return true;
         try {
-            factory.reset(place.connection);
+            factory.reset(slot.connection);
             return true;
         } catch (Exception e) {
             keepInterrupt(e);
@@ -359,12 +355,12 @@ public final class ConnectionPool<C> implements AutoCloseable {
     }
     // end::reset[]
 
-    /** Whether the connection of a place, which is not empty, is too old. */
+    /** Whether the connection of a slot, which is not empty, is too old. */
     // tag::isExpired[]
-    private boolean isExpired(Place<C> place) {
-        // tag::step5[] true if it was made maxLifetime ago or is idle for idleTtl; zero is no limit // until then: return false;
-        return isOver(now() - place.madeAt, options.maxLifetime())
-                || isOver(idleTime(place), options.idleTtl());
+    private boolean isExpired(Slot<C> slot) {
+        // tag::step5[] true if it has existed for maxLifetime or been idle for idleTtl; a limit of zero is no limit // until then: return false;
+        return isOver(now() - slot.madeAt, options.maxLifetime())
+                || isOver(idleTime(slot), options.idleTtl());
         // end::step5[]
     }
     // end::isExpired[]
@@ -377,63 +373,73 @@ public final class ConnectionPool<C> implements AutoCloseable {
     // end::isOver[]
     // end::step5[]
 
-    /** Called for each loan when it begins. */
+    /** Called for each lease when it begins. */
     // tag::track[]
-    private void track(Lease<C> lease, Loan<C> loan) {
-        // tag::step6[] leakAfter not zero: note the stack, and the loan; and let the CLEANER reclaim() it when the lease is garbage // until then:
+    private void track(Lease<C> lease, LeaseState<C> state) {
+        // tag::step6[] always: register the lease with the CLEANER, so that it calls reclaim(state), which you write; only if leakAfter is not zero: set state.stack, add the state to tracked // until then:
         if (!options.leakAfter().isZero()) {
-            loan.stack = new Throwable();
-            loans.add(loan);
+            state.stack = new Throwable();
+            tracked.add(state);
         }
-        loan.cleanable = CLEANER.register(lease, () -> reclaim(loan));
+        state.cleanable = CLEANER.register(lease, () -> reclaim(state));
         // end::step6[]
     }
     // end::track[]
 
-    /** Called for each loan when it ends. */
-    // tag::forget[]
-    private void forget(Loan<C> loan) {
-        // tag::step6[] neither the loans nor the CLEANER need to know it any more // until then:
-        loans.remove(loan);
-        loan.cleanable.clean();
+    /** Called for each lease when it is closed or invalidated. */
+    // tag::untrack[]
+    private void untrack(LeaseState<C> state) {
+        // tag::step6[] remove the state from tracked, and clean() its cleanable // until then:
+        tracked.remove(state);
+        state.cleanable.clean();
         // end::step6[]
     }
-    // end::forget[]
+    // end::untrack[]
 
     // tag::step6[]
-    /** Nobody can close the lease of this loan any more. */
+    /** Called by the CLEANER when the lease of this state is garbage. */
     // tag::reclaim[]
-    private void reclaim(Loan<C> loan) {
-        if (loan.end()) {
+    private void reclaim(LeaseState<C> state) {
+        if (state.end()) {
+            tracked.remove(state);
             counters.reclaimed.increment();
-            loans.remove(loan);
-            throwAway(loan.place);
+            throwAway(state.slot);
         }
     }
     // end::reclaim[]
     // end::step6[]
 
     /**
-     * Leases held for {@code leakAfter} or longer, the oldest first; none if
-     * {@code leakAfter} is zero.
+     * Leases that have been open for {@code leakAfter} or longer, the oldest
+     * first; none if {@code leakAfter} is zero.
      */
     // tag::leaks[]
     public List<Leak> leaks() {
-        // tag::step6[] the report of each loan that is old enough
-        return loans.stream().map(loan -> loan.report(now()))
-                .filter(leak ->
-                        leak.heldFor().compareTo(options.leakAfter()) >= 0)
-                .sorted(Comparator.comparing(Leak::heldFor).reversed())
-                .toList();
+        // tag::step6[] the report() of each tracked state that is old enough, the oldest first
+        long now = now();
+        return tracked.stream()
+                .filter(state -> now - state.since
+                        >= nanos(options.leakAfter()))
+                .sorted(Comparator.comparingLong(state -> state.since - now))
+                .map(state -> state.report(now)).toList();
         // end::step6[]
     }
     // end::leaks[]
 
-    /** Ends the lending, now and for good. May be called again. */
+    /** Under the lock: how many slots may be idle. */
+    // tag::idleLimit[]
+    private int idleLimit() {
+        // tag::step7[] a closed pool keeps no connection // until then: return options.maxIdle();
+        return closed ? 0 : options.maxIdle();
+        // end::step7[]
+    }
+    // end::idleLimit[]
+
+    /** Ends the leasing for good. May be called again. */
     // tag::shut[]
     private void shut() {
-        // tag::step7[] under the lock: closed, no more waiters, nothing idle; then throw away what was idle // until then:
-        List<Place<C>> left;
+        // tag::step7[] under the lock: set closed, signal and remove all waiters, take all idle slots; then, without it, throwAway() those slots // until then:
+        List<Slot<C>> left;
         lock.lock();
         try {
             closed = true;
@@ -449,11 +455,11 @@ public final class ConnectionPool<C> implements AutoCloseable {
     }
     // end::shut[]
 
-    /** Whether all places were free before the time was over. */
+    /** Whether no slot existed any more before the deadline. */
     // tag::awaitAllFree[]
     private boolean awaitAllFree(Deadline deadline)
             throws InterruptedException {
-        // tag::step7[] wait for the condition allFree until no place is taken, at most until the deadline
+        // tag::step7[] wait on the condition allFree while slots exist and time is left
         lock.lockInterruptibly();
         try {
             long left = deadline.left();
@@ -470,24 +476,25 @@ public final class ConnectionPool<C> implements AutoCloseable {
 
     // ---- given from here on ----
 
-    /** One thread for all pools, which the JDK keeps and no pool owns. */
+    /** One daemon thread for all pools; it is started with this class. */
     private static final Cleaner CLEANER = Cleaner.create();
 
     private final Counters counters = new Counters();
     private final AtomicLong ids = new AtomicLong();
-    private final Set<Loan<C>> loans = ConcurrentHashMap.newKeySet();
+    private final Set<LeaseState<C>> tracked = ConcurrentHashMap.newKeySet();
     private final Condition allFree = lock.newCondition();
     private volatile boolean closed;         // written under the lock
 
     /**
-     * Lends nothing more, destroys what is idle, and waits for the leases.
-     * Those that have not come back by then stay usable, and are destroyed
-     * when they do.
+     * Closes the pool and waits until all connections have been returned.
+     * Those that are still leased after the grace stay usable, and are
+     * destroyed when they are returned. If the result is true, the pool calls
+     * no method of the factory any more.
      *
      * @param grace how long to wait; zero does not wait
-     * @return true if all came back
-     * @throws InterruptedException if the caller is interrupted while it
-     *         waits; the pool is closed all the same
+     * @return true if no connection is leased, being made or being destroyed
+     * @throws InterruptedException if the thread is interrupted while it
+     *         waits; the pool is closed nevertheless
      */
     public boolean shutdown(Duration grace) throws InterruptedException {
         var deadline = Deadline.in(requireNotNegative("grace", grace));
@@ -496,9 +503,9 @@ public final class ConnectionPool<C> implements AutoCloseable {
     }
 
     /**
-     * Lends nothing more, and destroys what is idle. Does not wait: a lease
-     * stays usable, and its connection is destroyed when it comes back. Any
-     * thread may call it, as often as it likes.
+     * Closes the pool: destroys the idle connections and does not wait for
+     * leases. A leased connection stays usable, and is destroyed when it is
+     * returned. Any thread may call this, also repeatedly.
      */
     @Override
     public void close() {
@@ -506,14 +513,14 @@ public final class ConnectionPool<C> implements AutoCloseable {
     }
 
     /**
-     * Destroys what has been idle or has lived too long. The pool has no
-     * thread for it: call it now and then from one of yours.
+     * Destroys the idle connections that have expired. The pool has no thread
+     * for this, so call it regularly from one of yours.
      *
      * @return how many were destroyed
      */
     // tag::evict[]
     public int evict() {
-        List<Place<C>> expired;
+        List<Slot<C>> expired;
         lock.lock();
         try {
             expired = idle.stream().filter(this::isExpired).toList();
@@ -526,7 +533,7 @@ public final class ConnectionPool<C> implements AutoCloseable {
     }
     // end::evict[]
 
-    /** What the pool has done so far, and holds now. */
+    /** What the pool holds now and has done so far. */
     public Stats stats() {
         lock.lock();
         try {
@@ -536,72 +543,73 @@ public final class ConnectionPool<C> implements AutoCloseable {
         }
     }
 
-    private boolean isFit(Place<C> place) throws InterruptedException {
-        return place.isEmpty() || !isExpired(place) && isHealthy(place);
+    private boolean isFit(Slot<C> slot) throws InterruptedException {
+        return slot.isEmpty() || !isExpired(slot) && isHealthy(slot);
     }
 
-    private Lease<C> lend(Place<C> place) {
+    private Lease<C> lease(Slot<C> slot) {
         requireOpen();
-        if (place.lentBefore) {
+        if (slot.leasedBefore) {
             counters.reused.increment();
         }
-        place.lentBefore = true;
-        var loan = new Loan<>(ids.incrementAndGet(), place, now());
-        var lease = new Lease<>(this, loan);
-        track(lease, loan);
+        slot.leasedBefore = true;
+        var state = new LeaseState<>(ids.incrementAndGet(), slot, now());
+        var lease = new Lease<>(this, state);
+        track(lease, state);
         return lease;
     }
 
     // tag::takeBack[]
-    private void takeBack(Loan<C> loan) {
-        forget(loan);
-        var place = loan.place;
+    private void takeBack(LeaseState<C> state) {
+        untrack(state);
+        var slot = state.slot;
         boolean kept = false;
         try {
-            place.idleSince = now();
-            kept = !isExpired(place) && reset(place) && keep(place);
+            slot.idleSince = now();
+            kept = !isExpired(slot) && reset(slot) && keep(slot);
         } finally {
             if (!kept) {
-                throwAway(place);
+                throwAway(slot);
             }
         }
     }
     // end::takeBack[]
 
-    /** Destroys what a place holds, if anything. Not under the lock. */
+    /** Destroys the connection of a slot, if it has one. Without the lock. */
     // tag::discard[]
-    private void discard(Place<C> place) {
-        if (place.isEmpty()) {
+    private void discard(Slot<C> slot) {
+        if (slot.isEmpty()) {
             return;
         }
         try {
-            factory.destroy(place.connection);
-        } catch (Throwable e) {   // an Error, too: the place must not be lost
+            factory.destroy(slot.connection);
+        } catch (Throwable e) {   // even an Error must not keep the slot
             keepInterrupt(e);
         } finally {
-            place.clear();
+            slot.clear();
             counters.destroyed.increment();
         }
     }
     // end::discard[]
 
     /** Under the lock. */
-    private Place<C> newPlace() {
+    private Slot<C> newSlot() {
+        requireOpen();
         total++;
-        return new Place<>();
+        return new Slot<>();
     }
 
-    /** Under the lock, for an empty place. */
-    private void dropPlace() {
+    /** Under the lock, for an empty slot. */
+    private void dropSlot() {
         total--;
         if (total == 0) {
             allFree.signalAll();
         }
     }
 
-    /** How long it has been idle; for one just handed on, next to nothing. */
-    private long idleTime(Place<C> place) {
-        return now() - place.idleSince;
+    /** Nanoseconds; close to zero for a connection just handed over. */
+    private long idleTime(Slot<C> slot) {
+        return now() - slot.idleSince;
     }
 
     private long now() {
@@ -614,18 +622,37 @@ public final class ConnectionPool<C> implements AutoCloseable {
         }
     }
 
-    /** @throws PoolClosedException if that is the reason */
+    /** @throws PoolClosedException if the pool is closed */
     private PoolTimeoutException timedOut(Deadline deadline) {
         requireOpen();
         counters.timeouts.increment();
         var now = stats();
         return new PoolTimeoutException(("no connection within %s: %d of %d "
-                + "exist, %d are lent, %d callers wait").formatted(
+                + "slots exist, %d are leased, %d callers wait").formatted(
                 shown(deadline.timeout()), now.total(), options.maxTotal(),
                 now.leased(), now.waiting()));
     }
 
-    /** For an exception that goes no further: its interrupt does. */
+    /**
+     * Throws an InterruptedException if that is what {@code e} stands for.
+     * Socket operations report an interrupt by an IOException, and leave the
+     * interrupt status set.
+     */
+    // tag::rethrowInterrupt[]
+    private static void rethrowInterrupt(Exception e)
+            throws InterruptedException {
+        if (e instanceof InterruptedException interrupt) {
+            throw interrupt;
+        }
+        if (Thread.interrupted()) {
+            var interrupt = new InterruptedException(e.toString());
+            interrupt.initCause(e);
+            throw interrupt;
+        }
+    }
+    // end::rethrowInterrupt[]
+
+    /** Where an exception is swallowed, its interrupt must not be lost. */
     private static void keepInterrupt(Throwable swallowed) {
         if (swallowed instanceof InterruptedException) {
             Thread.currentThread().interrupt();
@@ -633,14 +660,14 @@ public final class ConnectionPool<C> implements AutoCloseable {
     }
 
     /**
-     * Room for one connection. Belongs to the thread that has taken it, and
-     * while it is idle or waits to be fetched, to who holds the lock.
+     * Room for one connection. Belongs to the thread that has taken it; while
+     * it is idle, or on its way to a waiter, it is guarded by the lock.
      */
-    private static final class Place<C> {
-        private C connection;   // null: the place is empty
+    private static final class Slot<C> {
+        private C connection;   // null: the slot is empty
         private long madeAt;
         private long idleSince;
-        private boolean lentBefore;
+        private boolean leasedBefore;
 
         boolean isEmpty() {
             return connection == null;
@@ -650,7 +677,7 @@ public final class ConnectionPool<C> implements AutoCloseable {
             this.connection = Objects.requireNonNull(connection, "connect()");
             madeAt = now;
             idleSince = now;
-            lentBefore = false;
+            leasedBefore = false;
         }
 
         void clear() {
@@ -658,42 +685,41 @@ public final class ConnectionPool<C> implements AutoCloseable {
         }
     }
 
-    /** One who waits for his turn. All of it under the lock. */
+    /** A thread that waits for a slot. Guarded by the lock. */
     private final class Waiter {
         private final Condition turn = lock.newCondition();
-        private Place<C> place;   // null: not yet his turn
+        private Slot<C> slot;   // null until one is handed over
 
-        /** False when a place has come, or the pool is closed. */
         boolean mustWait() {
-            return place == null && !closed;
+            return slot == null && !closed;
         }
     }
 
-    /** What the pool knows about a lease; it must not know the lease. */
-    private static final class Loan<C> {
+    /** What the pool knows of a lease. Must not refer to the lease. */
+    private static final class LeaseState<C> {
         private final long id;
-        private final Place<C> place;
+        private final Slot<C> slot;
         private final C connection;
         private final long since;
-        private final String thread = Thread.currentThread().getName();
-        private final AtomicBoolean over = new AtomicBoolean();
+        private final String thread = nameOf(Thread.currentThread());
+        private final AtomicBoolean ended = new AtomicBoolean();
         private Throwable stack;
         private Cleaner.Cleanable cleanable;
 
-        Loan(long id, Place<C> place, long now) {
+        LeaseState(long id, Slot<C> slot, long now) {
             this.id = id;
-            this.place = place;
-            this.connection = place.connection;
+            this.slot = slot;
+            this.connection = slot.connection;
             this.since = now;
         }
 
-        /** True for the first call, and for no other. */
+        /** True for the first call only. */
         boolean end() {
-            return over.compareAndSet(false, true);
+            return ended.compareAndSet(false, true);
         }
 
-        boolean isOver() {
-            return over.get();
+        boolean hasEnded() {
+            return ended.get();
         }
 
         /** Needs the stack. */
@@ -704,6 +730,11 @@ public final class ConnectionPool<C> implements AutoCloseable {
             return new Leak(id, Duration.ofNanos(now - since), callers,
                     thread);
         }
+
+        private static String nameOf(Thread thread) {
+            var name = thread.getName();   // empty for most virtual threads
+            return name.isEmpty() ? "thread #" + thread.threadId() : name;
+        }
     }
 
     /** The end of a wait, in real time. */
@@ -713,38 +744,41 @@ public final class ConnectionPool<C> implements AutoCloseable {
             return new Deadline(timeout, System.nanoTime() + nanos(timeout));
         }
 
-        /** Nanoseconds; zero or less when the time is over. */
+        /** Nanoseconds; zero or less when the time has elapsed. */
         long left() {
             return end - System.nanoTime();
         }
     }
 
     /**
-     * Makes and ends connections. Any thread that uses the pool may call it,
-     * many at once; never two for the same connection. A method that waits
-     * for a peer should have a limit of its own: the pool cuts nobody short.
+     * Makes and destroys connections. Any thread that uses the pool may call
+     * these methods, several at the same time, but never two for one
+     * connection. The pool cuts none of them short, so a method that waits
+     * for a peer needs a limit of its own. A method that is interrupted
+     * throws an InterruptedException, or any exception with the interrupt
+     * status set, as channels do.
      */
     public interface Factory<C> {
-        /** A new connection. Whatever it throws is for the borrower. */
+        /** Makes a connection. */
         C connect() throws Exception;
 
-        /** Whether an idle one is still good; an exception means no. */
+        /** Whether a connection may be leased; an exception means no. */
         default boolean isHealthy(C connection) throws Exception {
             return true;
         }
 
-        /** Makes one that came back fit for the next; if it throws, it is
-         *  destroyed. */
+        /** Prepares a returned connection for the next borrower. If this
+         *  throws, the connection is destroyed. */
         default void reset(C connection) throws Exception {}
 
-        /** Ends a connection. What it throws is ignored. */
+        /** Destroys a connection. Exceptions are ignored. */
         void destroy(C connection) throws Exception;
     }
 
     /**
-     * TCP connections to one peer, without Nagle's delay. Healthy is one on
-     * which nothing has arrived: neither the end nor a byte that nobody asked
-     * for. A peer that has vanished without a word looks healthy, too.
+     * TCP connections to one peer, with TCP_NODELAY. A connection is healthy
+     * if the peer has not closed it and has sent nothing unrequested. A peer
+     * that has vanished without a FIN or RST looks healthy, too.
      *
      * @param connectTimeout more than zero
      */
@@ -782,28 +816,26 @@ public final class ConnectionPool<C> implements AutoCloseable {
     }
 
     /**
-     * The limits of a pool. A time that has come to its limit is over.
+     * The limits of a pool. An age that equals its limit has reached it.
      *
-     * @param maxTotal      most connections at any instant, at least 1; those
-     *                      being made, checked or destroyed count
-     * @param maxIdle       most that are kept while nobody wants them, 0 to
-     *                      maxTotal
-     * @param idleTtl       how long one may be idle; zero is no limit
-     * @param maxLifetime   how long one may live; zero is no limit. One that
-     *                      is lent may finish
-     * @param validateAfter after so much idle time it is checked before it is
-     *                      lent; zero means always
+     * @param maxTotal      connections at any instant, at least 1, those being
+     *                      made, checked or destroyed included
+     * @param maxIdle       idle connections, 0 or more
+     * @param idleTtl       how long a connection may be idle; zero: no limit
+     * @param maxLifetime   how long a connection may exist; zero: no limit. A
+     *                      leased connection stays usable
+     * @param validateAfter a connection that was idle for so long is checked
+     *                      before it is leased; zero: each one is
      * @param leakAfter     a lease this old is reported; zero: none is
-     * @param nanoClock     what ages are measured with, in nanoseconds; waits
-     *                      take real time
+     * @param nanoClock     measures ages, in nanoseconds; waits take real time
      */
     public record Options(int maxTotal, int maxIdle, Duration idleTtl,
             Duration maxLifetime, Duration validateAfter, Duration leakAfter,
             LongSupplier nanoClock) {
 
         public Options {
-            requireRange("maxTotal", maxTotal, 1, Integer.MAX_VALUE);
-            requireRange("maxIdle", maxIdle, 0, maxTotal);
+            requireAtLeast("maxTotal", maxTotal, 1);
+            requireAtLeast("maxIdle", maxIdle, 0);
             requireNotNegative("idleTtl", idleTtl);
             requireNotNegative("maxLifetime", maxLifetime);
             requireNotNegative("validateAfter", validateAfter);
@@ -811,45 +843,45 @@ public final class ConnectionPool<C> implements AutoCloseable {
             Objects.requireNonNull(nanoClock, "nanoClock");
         }
 
-        /** 8 connections, idle for 1 min at most, 30 min old at most, checked
-         *  after half a second; no report, for a stack costs a microsecond. */
+        /** 8 connections, all of which may be idle, for 1 min; 30 min old at
+         *  most, checked after half a second; no leak report. */
         public static Options defaults() {
-            return new Options(8, 8, Duration.ofMinutes(1),
+            return new Options(8, Integer.MAX_VALUE, Duration.ofMinutes(1),
                     Duration.ofMinutes(30), Duration.ofMillis(500),
                     Duration.ZERO, System::nanoTime);
         }
 
-        /** The same with another bound; all of them may be idle. */
+        /** The same with another limit of all connections. */
         public Options withMaxTotal(int maxTotal) {
-            return new Options(maxTotal, maxTotal, idleTtl, maxLifetime,
+            return new Options(maxTotal, maxIdle, idleTtl, maxLifetime,
                     validateAfter, leakAfter, nanoClock);
         }
 
-        /** The same with another number of idle ones. */
+        /** The same with another limit of idle connections. */
         public Options withMaxIdle(int maxIdle) {
             return new Options(maxTotal, maxIdle, idleTtl, maxLifetime,
                     validateAfter, leakAfter, nanoClock);
         }
 
-        /** The same with another limit for being idle. */
+        /** The same with another limit of the idle time. */
         public Options withIdleTtl(Duration idleTtl) {
             return new Options(maxTotal, maxIdle, idleTtl, maxLifetime,
                     validateAfter, leakAfter, nanoClock);
         }
 
-        /** The same with another limit for a life. */
+        /** The same with another limit of the age. */
         public Options withMaxLifetime(Duration maxLifetime) {
             return new Options(maxTotal, maxIdle, idleTtl, maxLifetime,
                     validateAfter, leakAfter, nanoClock);
         }
 
-        /** The same with another time after which one is checked. */
+        /** The same with another idle time before a check. */
         public Options withValidateAfter(Duration validateAfter) {
             return new Options(maxTotal, maxIdle, idleTtl, maxLifetime,
                     validateAfter, leakAfter, nanoClock);
         }
 
-        /** The same with another time after which a lease is reported. */
+        /** The same with another age of a reported lease. */
         public Options withLeakAfter(Duration leakAfter) {
             return new Options(maxTotal, maxIdle, idleTtl, maxLifetime,
                     validateAfter, leakAfter, nanoClock);
@@ -863,21 +895,20 @@ public final class ConnectionPool<C> implements AutoCloseable {
     }
 
     /**
-     * Exact while nobody borrows or returns. {@code int}: now; {@code long}:
-     * since the beginning.
+     * Exact while no thread borrows or returns. {@code int}: now; {@code
+     * long}: since the pool was made.
      *
-     * @param total           places taken: {@code idle + leased}
-     * @param idle            connections that nobody uses
-     * @param leased          lent, or about to be: being made or checked; also
-     *                        those being destroyed
-     * @param waiting         callers of borrow() that wait for their turn
+     * @param total           slots that exist: {@code idle + leased}
+     * @param idle            idle connections
+     * @param leased          leased, or being made, checked or destroyed
+     * @param waiting         calls of borrow() that wait in the queue
      * @param created         connections made
      * @param destroyed       connections destroyed
-     * @param reused          leases of a connection that was lent before
+     * @param reused          leases of a connection that was leased before
      * @param unhealthy       connections that failed their check
      * @param timeouts        calls of borrow() that ran out of time
      * @param connectFailures calls of connect() that failed
-     * @param reclaimed       leases that were garbage before they were closed
+     * @param reclaimed       leases that became garbage without being closed
      */
     public record Stats(int total, int idle, int leased, int waiting,
             long created, long destroyed, long reused, long unhealthy,
@@ -901,10 +932,10 @@ public final class ConnectionPool<C> implements AutoCloseable {
     }
 
     /**
-     * A lease that has been held for long.
+     * A lease that has been open for a long time.
      *
-     * @param borrowedAt the stack, from the line that called borrow() on
-     * @param thread     the name of the thread that did
+     * @param borrowedAt the stack, beginning with the caller of borrow()
+     * @param thread     the name of that thread, or its number
      */
     public record Leak(long leaseId, Duration heldFor,
             List<StackTraceElement> borrowedAt, String thread) {
@@ -920,7 +951,7 @@ public final class ConnectionPool<C> implements AutoCloseable {
         }
     }
 
-    /** The wait for a connection took too long. */
+    /** No slot became free in time. */
     public static final class PoolTimeoutException extends TimeoutException {
         private static final long serialVersionUID = 1;
 
@@ -929,7 +960,7 @@ public final class ConnectionPool<C> implements AutoCloseable {
         }
     }
 
-    /** The pool lends nothing any more. */
+    /** The pool is closed. */
     public static final class PoolClosedException
             extends IllegalStateException {
         private static final long serialVersionUID = 1;
@@ -939,12 +970,10 @@ public final class ConnectionPool<C> implements AutoCloseable {
         }
     }
 
-    private static void requireRange(String name, int value, int least,
-            int most) {
-        if (value < least || value > most) {
-            throw new IllegalArgumentException(
-                    "%s must be %d to %d, not %d"
-                            .formatted(name, least, most, value));
+    private static void requireAtLeast(String name, int value, int least) {
+        if (value < least) {
+            throw new IllegalArgumentException("%s must be at least %d, not %d"
+                    .formatted(name, least, value));
         }
     }
 
@@ -956,13 +985,13 @@ public final class ConnectionPool<C> implements AutoCloseable {
         return value;
     }
 
-    /** Three centuries at most, for want of bits. */
+    /** Capped at Long.MAX_VALUE ns, about 292 years. */
     private static long nanos(Duration time) {
         var most = Duration.ofNanos(Long.MAX_VALUE);
         return time.compareTo(most) < 0 ? time.toNanos() : Long.MAX_VALUE;
     }
 
-    /** Rounded up, so that only zero becomes 0; 24 days at most. */
+    /** Rounded up, so that only zero becomes 0; capped at 24 days. */
     private static int millis(Duration time) {
         return (int) Math.min(Math.ceilDiv(nanos(time), 1_000_000L),
                 Integer.MAX_VALUE);
@@ -973,298 +1002,193 @@ public final class ConnectionPool<C> implements AutoCloseable {
                 : time.toSeconds() + " s";
     }
 
-    // The demo: a scene for each step, in their order.
+    // The demo: one scene for each step.
 
     private static final List<String> STEPS = List.of("Borrow and return",
-            "Bound and wait in turn", "Check before lending",
+            "Limit the pool and queue fairly", "Validate before borrowing",
             "Free the slot on failure", "Expire by age", "Find leaks",
             "Close the pool");
     private static final Duration SECOND = Duration.ofSeconds(1);
-    private static final Duration AT_ONCE = Duration.ZERO;
+    private static volatile int scene = 1;
 
-    /** No argument: the demo; {@code help} lists what else there is. */
+    /** No argument: the demo; {@code --peer}: workers ask a real server. */
     public static void main(String[] args) throws Exception {
-        try {
-            switch (String.join(" ", args)) {
-                case "" -> demo();
-                case String peer when peer.matches(
-                        "--peer \\S+:\\d{1,5}( \\d{1,4})?") ->
-                    visit(args[1], args.length < 3 ? 3 : Integer.parseInt(
-                            args[2]));
-                default -> usage("""
-                        lab-404                         the demo
-                        lab-404 --peer HOST:PORT [SECONDS]
-                            asks a server that answers line by line, twice,
-                            with a pause of 3 or so many seconds between
-                        lab-404 help                    this text""", args);
-            }
-        } catch (UnsupportedOperationException todo) {
-            next(todo);
-        } catch (IllegalArgumentException wrong) {
-            if (args.length == 0) {
-                throw wrong;
-            }
-            System.err.println(wrong.getMessage());
-            System.exit(2);
+        Thread.setDefaultUncaughtExceptionHandler((_, e) -> died(e));
+        switch (String.join(" ", args)) {
+            case "" -> demo();
+            case String peer when peer.matches(
+                    "--peer \\S+:\\d{1,5}( \\d{1,4})?") ->
+                visit(args[1], args.length < 3 ? 3 : Integer.parseInt(args[2]));
+            default -> usage("""
+                    lab-404                            the demo, step by step
+                    lab-404 --peer HOST:PORT [SECONDS] 40 workers ask a server
+                        that answers line by line, and again after a pause of 3
+                        or so many seconds
+                    lab-404 help                       this text""", args);
         }
+    }
+
+    private static void visit(String where, int pause) throws Exception {
+        scene = STEPS.size();
+        int colon = where.lastIndexOf(':');
+        try (var pool = new ConnectionPool<>(tcp(new InetSocketAddress(
+                where.substring(0, colon), Integer.parseInt(
+                where.substring(colon + 1))), SECOND), smallPool())) {
+            try (var lease = pool.borrow(SECOND)) {
+                IO.println("PING is answered " + ask(lease.get()));
+            }
+            IO.println(crowd(pool, 50, channel -> ask(channel)));
+            IO.println("a pause of " + pause + " s");
+            Thread.sleep(Duration.ofSeconds(pause));
+            IO.println(crowd(pool, 50, channel -> ask(channel)));
+        } catch (ExecutionException | IllegalArgumentException e) {
+            IO.println("cannot connect to " + where + ": " + (e.getCause()
+                    == null ? e : e.getCause()).getMessage());
+            System.exit(1);
+        }
+    }
+
+    private static Options smallPool() {
+        return Options.defaults().withMaxTotal(4)
+                .withValidateAfter(Duration.ZERO);
     }
 
     private static void demo() throws Exception {
         IO.println("lab 404  Connection pool");
-        try (var server = new LineServer()) {
-            var options = Options.defaults().withMaxTotal(4)
-                    .withValidateAfter(Duration.ZERO);
-            var pool = new ConnectionPool<>(tcp(server.address(), SECOND),
-                    options);
-            var first = pool.borrow(SECOND);
-            first.close();
-            IO.println();
-            try (var _ = pool.borrow(SECOND)) {
-                show(1, "borrow, return, borrow", "created "
-                        + pool.stats().created() + ", reused "
-                        + pool.stats().reused(), pool.stats().reused() == 1);
+        try (var server = new ServerSocket(0, 50,
+                InetAddress.getLoopbackAddress())) {
+            var pool = new ConnectionPool<>(tcp((InetSocketAddress)
+                    server.getLocalSocketAddress(), SECOND), smallPool());
+            for (int i = 0; i < 2; i++) {
+                pool.borrow(SECOND).close();
             }
-            var longest = Duration.ofNanos(ask(pool, 40, 50).longest());
-            var stats = pool.stats();
-            show(2, "40 workers, 4 places", "created " + stats.created()
-                    + ", reused " + stats.reused() + ", longest wait "
-                    + shown(longest), stats.created() <= 4);
-            server.hangUp(2);
-            int failed = ask(pool, 40, 10).failed();
-            show(3, "the server closes 2 of 4", "unhealthy "
-                    + pool.stats().unhealthy() + ", requests failed "
-                    + failed, failed == 0 && pool.stats().unhealthy() == 2);
+            show("borrow, return, borrow", "created 1, reused 1",
+                    "created %d, reused %d".formatted(pool.stats().created(),
+                            pool.stats().reused()));
+            show("40 workers, 4 connections", ".*, failed 0; created 4, .*",
+                    crowd(pool, 10, _ -> Thread.sleep(1)));
+            for (int i = 0; i < 2; i++) {
+                server.accept().close();
+            }
+            show("the server closes 2 of 4", ".*, failed 0; .* unhealthy 2",
+                    crowd(pool, 10, _ -> Thread.sleep(1)));
         }
-        threeFailures();
+
         var clock = new AtomicLong();
-        var pool = new ConnectionPool<>(scripted(0), Options.defaults()
-                .withNanoClock(clock::get).withMaxTotal(4)
+        var pool = new ConnectionPool<>(new Lines(), smallPool()
+                .withMaxTotal(2).withNanoClock(clock::get)
                 .withLeakAfter(Duration.ofMinutes(1)));
-        var leases = new ArrayList<Lease<String>>();
+        var outcomes = new ArrayList<String>();
         for (int i = 0; i < 4; i++) {
-            leases.add(pool.borrow(AT_ONCE));
-        }
-        leases.forEach(Lease::close);
-        clock.addAndGet(61_000_000_000L);
-        int evicted = pool.evict();
-        show(5, "4 are idle for 61 s", "evicted " + evicted, evicted == 4);
-        forget(pool, clock);
-        end(pool);
-        IO.println("\nall seven steps at work");
-    }
-
-    private static void threeFailures() throws Exception {
-        var pool = new ConnectionPool<>(scripted(3),
-                Options.defaults().withMaxTotal(2));
-        var told = new ArrayList<String>();
-        for (int i = 0; i < 4; i++) {
-            try {
-                told.add(pool.borrow(AT_ONCE).get());
-            } catch (ExecutionException e) {
-                told.add("failed");
-            } catch (PoolTimeoutException e) {
-                told.add("no place left");
+            try (var lease = pool.borrow(Duration.ZERO)) {
+                outcomes.add(lease.get());
+            } catch (ExecutionException | PoolTimeoutException e) {
+                outcomes.add(e.getCause() == null ? "no slot" : "failed");
             }
         }
-        show(4, "3 connects fail, 2 places", String.join(", ", told),
-                told.getLast().equals("line 1"));
-    }
+        show("3 connects fail, 2 slots", "failed, failed, failed, line 4",
+                String.join(", ", outcomes));
 
-    private static void forget(ConnectionPool<String> pool, AtomicLong clock)
-            throws Exception {
-        pool.borrow(AT_ONCE);   // and nobody holds the lease
         clock.addAndGet(61_000_000_000L);
-        pool.leaks().forEach(leak -> show(6, "a lease is forgotten",
-                "held for " + shown(leak.heldFor()) + ", borrowed in line "
-                + leak.borrowedAt().getFirst().getLineNumber(), true));
-        for (int i = 0; i < 100 && pool.stats().reclaimed() == 0; i++) {
+        show("1 idle for 61 s", "evicted 1", "evicted " + pool.evict());
+
+        pool.borrow(SECOND);   // and the lease is dropped
+        clock.addAndGet(61_000_000_000L);
+        IO.println("     " + pool.leaks());
+        for (int i = 0; i < 100 && pool.stats().destroyed() < 2; i++) {
             System.gc();
             Thread.sleep(10);
         }
-        long reclaimed = pool.stats().reclaimed();
-        show(6, "after a garbage collection", "reclaimed " + reclaimed,
-                reclaimed == 1);
+        show("a lease is dropped", "reclaimed 1", "reclaimed "
+                + pool.stats().reclaimed());
+
+        var lease = pool.borrow(SECOND);
+        boolean early = pool.shutdown(Duration.ZERO);
+        lease.close();
+        show("shutdown, 1 leased", "false, then true", early + ", then "
+                + pool.shutdown(Duration.ZERO));
+        IO.println("\nall seven steps work");
     }
 
-    private static void end(ConnectionPool<String> pool) throws Exception {
-        var lease = pool.borrow(AT_ONCE);
-        Thread.startVirtualThread(() -> {
-            while (!pool.closed) {
-                Thread.onSpinWait();
+    /** The first three calls of connect() fail. */
+    private static final class Lines implements Factory<String> {
+        private int calls;
+
+        @Override
+        public String connect() throws IOException {
+            if (++calls <= 3) {
+                throw new ConnectException("Connection refused");
             }
-            lease.close();
-        });
-        boolean all = pool.shutdown(SECOND);
-        var stats = pool.stats();
-        show(7, "shutdown, 1 lent", (all ? "it came back" : "it did not "
-                + "come back") + ", created " + stats.created()
-                + ", destroyed " + stats.destroyed(),
-                all && stats.created() == stats.destroyed());
+            return "line " + calls;
+        }
+
+        @Override
+        public void destroy(String line) {}
     }
 
-    /** A factory of texts, which fails so many times first. */
-    private static Factory<String> scripted(int failures) {
-        var calls = new AtomicInteger();
-        return new Factory<>() {
-            @Override
-            public String connect() throws IOException {
-                int call = calls.incrementAndGet();
-                if (call <= failures) {
-                    throw new ConnectException("Connection refused");
-                }
-                return "line " + (call - failures);
-            }
-
-            @Override
-            public void destroy(String line) {}
-        };
+    private interface Work {
+        void use(SocketChannel channel) throws Exception;
     }
 
-    private record Asked(long longest, int failed) {}
-
-    /** So many workers ask so many times each. */
-    private static Asked ask(ConnectionPool<SocketChannel> pool, int workers,
-            int times) throws Exception {
-        var longest = new LongAccumulator(Math::max, 0);
+    /** 40 workers, each of which borrows so many times. */
+    private static String crowd(ConnectionPool<SocketChannel> pool, int times,
+            Work work) throws InterruptedException {
         var failed = new AtomicInteger();
-        Callable<Void> worker = () -> {
+        var workers = Stream.generate(() -> Thread.startVirtualThread(() -> {
             for (int i = 0; i < times; i++) {
-                long start = System.nanoTime();
                 try (var lease = pool.borrow(Duration.ofSeconds(10))) {
-                    longest.accumulate(System.nanoTime() - start);
-                    ask(lease.get(), "PING");
-                } catch (IOException | ExecutionException
-                         | PoolTimeoutException e) {
+                    work.use(lease.get());
+                } catch (UnsupportedOperationException todo) {
+                    throw todo;
+                } catch (Exception e) {
                     failed.incrementAndGet();
                 }
             }
-            return null;
-        };
-        try (var threads = Executors.newVirtualThreadPerTaskExecutor()) {
-            for (var end : threads.invokeAll(Collections.nCopies(
-                    workers, worker))) {
-                end.get();
-            }
-        } catch (ExecutionException e) {
-            throw e.getCause() instanceof UnsupportedOperationException todo
-                    ? todo : e;
+        })).limit(40).toList();
+        for (var worker : workers) {
+            worker.join();
         }
-        return new Asked(longest.get(), failed.get());
+        var stats = pool.stats();
+        return "%d uses, failed %d; created %d, reused %d, unhealthy %d"
+                .formatted(40 * times, failed.get(), stats.created(),
+                        stats.reused(), stats.unhealthy());
     }
 
-    private static String ask(SocketChannel channel, String question)
-            throws IOException {
-        channel.write(ByteBuffer.wrap((question + "\r\n").getBytes()));
+    private static String ask(SocketChannel channel) throws IOException {
+        channel.write(ByteBuffer.wrap("PING\r\n".getBytes()));
         var answer = new StringBuilder();
         var in = channel.socket().getInputStream();
         for (int next = in.read(); next != '\n'; next = in.read()) {
             if (next == -1) {
-                throw new EOFException("no answer to " + question);
+                throw new EOFException("the peer has closed");
             }
             answer.append((char) next);
         }
         return answer.toString().strip();
     }
 
-    private static void visit(String where, int pause) throws Exception {
-        int colon = where.lastIndexOf(':');
-        var peer = new InetSocketAddress(where.substring(0, colon),
-                Integer.parseInt(where.substring(colon + 1)));
-        try (var pool = new ConnectionPool<>(tcp(peer, SECOND),
-                Options.defaults().withMaxTotal(4))) {
-            try (var lease = pool.borrow(SECOND)) {
-                IO.println("PING is answered " + ask(lease.get(), "PING"));
-            }
-            for (int round = 1; round <= 2; round++) {
-                int failed = ask(pool, 40, 50).failed();
-                var stats = pool.stats();
-                IO.println(("2000 requests, failed %d; created %d, reused %d,"
-                        + " unhealthy %d").formatted(failed, stats.created(),
-                        stats.reused(), stats.unhealthy()));
-                if (round == 1) {
-                    IO.println("a pause of " + pause + " s");
-                    Thread.sleep(Duration.ofSeconds(pause));
-                }
-            }
-        } catch (ExecutionException e) {
-            IO.println("cannot connect to " + where + ": "
-                    + e.getCause().getMessage());
-            System.exit(1);
+    private static void show(String what, String expected, String seen) {
+        IO.println("  %d  %-27s %s".formatted(scene, what, seen));
+        if (!seen.matches(expected)) {
+            next(scene, "search ConnectionPool.java for TODO step " + scene);
+        }
+        scene++;
+    }
+
+    /** On any thread. The TODO of a step whose scene is to come can wait. */
+    private static void died(Throwable failure) {
+        var todo = Pattern.compile("TODO step (\\d+): .*")
+                .matcher(String.valueOf(failure.getMessage()));
+        if (!todo.matches()) {
+            failure.printStackTrace();
+        } else if (Integer.parseInt(todo.group(1)) <= scene) {
+            var place = failure.getStackTrace()[0];
+            next(Integer.parseInt(todo.group(1)), "%s\n  %s, line %d".formatted(
+                    todo.group(), place.getFileName(), place.getLineNumber()));
         }
     }
 
-    /** Answers each line with OK, and can hang up. */
-    private static final class LineServer implements AutoCloseable {
-
-        private final ServerSocket listener = new ServerSocket(0, 50,
-                InetAddress.getLoopbackAddress());
-        private final Queue<Socket> clients = new ConcurrentLinkedQueue<>();
-
-        LineServer() throws IOException {
-            Thread.startVirtualThread(() -> {
-                try {
-                    while (true) {
-                        var client = listener.accept();
-                        clients.add(client);
-                        Thread.startVirtualThread(() -> serve(client));
-                    }
-                } catch (IOException e) {
-                    // closed
-                }
-            });
-        }
-
-        InetSocketAddress address() {
-            return (InetSocketAddress) listener.getLocalSocketAddress();
-        }
-
-        private void serve(Socket client) {
-            try (client) {
-                var in = new BufferedInputStream(client.getInputStream());
-                for (int next = in.read(); next != -1; next = in.read()) {
-                    if (next == '\n') {
-                        client.getOutputStream().write("OK\n".getBytes());
-                    }
-                }
-            } catch (IOException e) {
-                // hung up
-            }
-        }
-
-        void hangUp(int count) throws IOException {
-            for (int i = 0; i < count; i++) {
-                clients.remove().close();
-            }
-        }
-
-        @Override
-        public void close() throws IOException {
-            listener.close();
-            hangUp(clients.size());
-        }
-    }
-
-    private static void show(int step, String what, String seen,
-            boolean good) {
-        IO.println("  %d  %-27s %s%s".formatted(step, what, seen,
-                good ? "" : "   <- step " + step));
-        if (!good) {
-            next(step, "search ConnectionPool.java for TODO step " + step);
-        }
-    }
-
-    private static void next(UnsupportedOperationException todo) {
-        var text = String.valueOf(todo.getMessage());
-        if (!text.matches("TODO step [1-7]: .*")) {
-            throw todo;
-        }
-        var place = todo.getStackTrace()[0];
-        next(text.charAt("TODO step ".length()) - '0',
-                "%s\n  %s, line %d".formatted(text, place.getFileName(),
-                        place.getLineNumber()));
-    }
-
-    private static void next(int step, String where) {
+    private static synchronized void next(int step, String where) {
         IO.println("""
 
                 next: step %d, %s

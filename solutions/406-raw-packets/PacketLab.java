@@ -1558,7 +1558,7 @@ public final class PacketLab {
 
     private static final List<String> STEPS = List.of("Read a capture file",
             "Dissect Ethernet and IPv4", "Dissect TCP and UDP",
-            "Dissect IPv6", "Follow the flows", "Capture live");
+            "Dissect IPv6", "Track flows", "Capture live");
 
     /**
      * A card reader at 10.0.0.9 and its server: milliseconds, direction, and

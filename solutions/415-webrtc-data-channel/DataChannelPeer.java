@@ -264,7 +264,7 @@ public final class DataChannelPeer implements AutoCloseable {
             return nominated;
         }
 
-        /** Whether no accepted check has come for too long (RFC 7675). */
+        /** Whether no accepted check has come for too long. */
         // tag::expired[]
         boolean expired() {
             // tag::step3[] compare nanoClock with the last accepted check, or with the making of the agent
@@ -370,8 +370,8 @@ public final class DataChannelPeer implements AutoCloseable {
                 return;
             }
             ahead.putIfAbsent(data.tsn(), data);
-            for (var next = ahead.remove(received + 1); next != null;
-                    next = ahead.remove(received + 1)) {
+            for (var next = ahead.remove(received + 1); next != null
+                    && reason.isEmpty(); next = ahead.remove(received + 1)) {
                 received++;
                 deliver(next);
             }
@@ -1078,7 +1078,7 @@ public final class DataChannelPeer implements AutoCloseable {
         static final int WINDOW = 1 << 20;
         /** A chunk that is further ahead is dropped. */
         static final int FARTHEST = 4096;
-        /** So an IP packet stays below 1,200 bytes (RFC 8831, section 5). */
+        /** So IPv4 packets stay below 1,200 bytes (RFC 8831, section 5). */
         private static final int FRAGMENT = 1100;
         private static final int MOST_IN_FLIGHT = 32;
         private static final int MOST_BLOCKS = 250;
@@ -1091,7 +1091,7 @@ public final class DataChannelPeer implements AutoCloseable {
         Optional<CloseReason> reason = Optional.empty();
         /** The TSN up to which everything was received. */
         long received;
-        /** Bytes of messages that the listener has not taken yet. */
+        /** {@code Received.size()} of what the listener has not taken. */
         final AtomicLong backlog = new AtomicLong();
         /** The other side's port, from its offer. */
         int peerPort = SCTP_PORT;
@@ -1364,10 +1364,16 @@ public final class DataChannelPeer implements AutoCloseable {
     private static final long MOST_BUFFERED = 1 << 20;
     private static final Received END = new Received(0, 0, new byte[0]);
 
-    private record Received(int stream, int ppid, byte[] payload) {}
+    private record Received(int stream, int ppid, byte[] payload) {
+        /** In memory, about: an empty message counts as well. */
+        int size() {
+            return 64 + payload.length;
+        }
+    }
 
     private final Options options;
     private final DatagramSocket socket;
+    private final InetSocketAddress address;
     private final String answer;
     private final IceLiteAgent agent;
     private final DtlsPump dtls;
@@ -1388,7 +1394,8 @@ public final class DataChannelPeer implements AutoCloseable {
         var fingerprint = Sdp.fingerprint(identity.certificate());
         socket = new DatagramSocket(bind);
         socket.setSoTimeout(TICK_MILLIS);
-        var local = Local.of(localAddress(), fingerprint);
+        address = (InetSocketAddress) socket.getLocalSocketAddress();
+        var local = Local.of(address, fingerprint);
         answer = offer.answer(local);
         agent = new IceLiteAgent(local, offer.ufrag(), options);
         dtls = new DtlsPump(engine, this::transmit, this::unpacked,
@@ -1438,7 +1445,7 @@ public final class DataChannelPeer implements AutoCloseable {
 
     /** The UDP address that the answer names. */
     public InetSocketAddress localAddress() {
-        return (InetSocketAddress) socket.getLocalSocketAddress();
+        return address;
     }
 
     /**
@@ -1523,7 +1530,7 @@ public final class DataChannelPeer implements AutoCloseable {
                 } catch (IOException e) {
                     end(new CloseReason.Failed(e));   // and END follows
                 }
-                sctp.backlog.addAndGet(-next.payload().length);
+                sctp.backlog.addAndGet(-next.size());
             }
             listener.onClosed(ended.orElseThrow());
         } catch (InterruptedException e) {
@@ -1597,8 +1604,9 @@ public final class DataChannelPeer implements AutoCloseable {
     }
 
     private void received(int stream, int ppid, byte[] payload) {
-        sctp.backlog.addAndGet(payload.length);
-        messages.add(new Received(stream, ppid, payload));
+        var message = new Received(stream, ppid, payload);
+        sctp.backlog.addAndGet(message.size());
+        messages.add(message);
     }
 
     private void transmit(byte[] bytes) {

@@ -38,7 +38,9 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -90,13 +92,13 @@ class ListenAndDialTest {
     class Open_a_listener {
 
         @Test
-        void port_0_becomes_a_real_port() throws IOException {
+        void localAddress_has_the_real_port_when_0_was_given() throws IOException {
             int port = listen(5).localAddress().getPort();
             Check.that(port > 0, "localAddress() with a port above 0, got " + port, "bind the socket in open()");
         }
 
         @Test
-        void it_listens_at_the_address_it_was_given_and_at_no_other() throws IOException {
+        void it_listens_on_the_given_address_only() throws IOException {
             // rejects: new ServerSocket(port), which listens on every network of the machine
             var listener = listen(5);
             Check.equal(ANY_PORT.getAddress(), listener.localAddress().getAddress(), "localAddress().getAddress()",
@@ -107,7 +109,7 @@ class ListenAndDialTest {
         }
 
         @Test
-        void clients_connect_and_write_before_anybody_accepts() throws IOException {
+        void clients_connect_and_write_before_accept_is_called() throws IOException {
             var listener = listen(5);
             for (var name : List.of("1", "2", "3", "4", "5")) {
                 client(listener, "client " + name).play("", send(name));
@@ -120,7 +122,7 @@ class ListenAndDialTest {
         }
 
         @Test
-        void one_client_more_than_the_backlog_may_wait_and_the_next_one_hears_nothing() throws IOException {
+        void Linux_queues_one_client_more_than_the_backlog_and_ignores_the_next() throws IOException {
             // rejects: a backlog that is not passed on; a thread that accepts before accept() is called
             var listener = listen(3);
             for (int i = 1; i <= 4; i++) {
@@ -136,7 +138,7 @@ class ListenAndDialTest {
         }
 
         @Test
-        void accept_waits_for_a_client_that_comes_later() throws Exception {
+        void accept_waits_for_a_client() throws Exception {
             var listener = listen(5);
             var accepting = waiting(() -> listener.accept(LONG));
             client(listener, "client").play("", send("x"));
@@ -146,7 +148,7 @@ class ListenAndDialTest {
         }
 
         @Test
-        void accept_gives_up_after_its_timeout_and_not_before() throws Exception {
+        void accept_returns_empty_after_its_timeout_and_not_before() throws Exception {
             var listener = listen(5);
             long start = System.nanoTime();
             Check.equal(Optional.empty(), listener.accept(Duration.ofMillis(20)), "accept(20 ms) without a client",
@@ -158,10 +160,12 @@ class ListenAndDialTest {
         }
 
         @Test
-        void accept_with_zero_does_not_wait() throws Exception {   // rejects: setSoTimeout(0), which waits for ever
+        void a_timeout_of_zero_a_nanosecond_or_a_month_is_valid() throws Exception {
+            // rejects: setSoTimeout(0), which waits for ever; toMillis(), which makes 0 of a nanosecond; an int that overflows
             var listener = listen(5);
             checkIsEmptyAtOnce(listener, Duration.ZERO);
-            var client = client(listener, "client").play("", send("x"));
+            checkIsEmptyAtOnce(listener, Duration.ofNanos(1));
+            client(listener, "client").play("", send("x"));
             var taken = new CompletableFuture<Socket>();
             Await.until(() -> {
                 try {
@@ -170,16 +174,8 @@ class ListenAndDialTest {
                     taken.completeExceptionally(e);
                 }
                 return taken.isDone();
-            }, "that accept(0) returns a client that waits", "zero means: take who is there already");
+            }, "that accept(0) returns a client that waits", "zero means: take a client that is there already");
             Check.equal("x", firstByte(closeLater(taken.get())), "what it has sent", "return what was accepted");
-            client.close();
-        }
-
-        @Test
-        void a_timeout_may_be_a_nanosecond_or_a_month() throws Exception {
-            // rejects: toMillis(), which makes 0 of a nanosecond; an int that overflows
-            var listener = listen(5);
-            checkIsEmptyAtOnce(listener, Duration.ofNanos(1));
             for (var timeout : List.of(MONTH, Duration.ofSeconds(Long.MAX_VALUE))) {
                 client(listener, "client");
                 Check.that(listener.accept(timeout).map(kit.TestLifecycle::closeLater).isPresent(),
@@ -189,7 +185,7 @@ class ListenAndDialTest {
         }
 
         @Test
-        void close_wakes_accept() throws Exception {   // rejects: the SocketException that a close causes
+        void close_wakes_accept_which_returns_empty() throws Exception {   // rejects: the SocketException that a close causes
             var listener = listen(5);
             var accepting = waiting(() -> listener.accept(LONG));
             listener.close();
@@ -199,23 +195,17 @@ class ListenAndDialTest {
         }
 
         @Test
-        void after_close_nobody_listens_any_more() throws IOException {
+        void close_refuses_new_clients_and_resets_those_in_the_queue() throws IOException {
             var listener = listen(5);
+            var client = client(listener, "client");
             listener.close();
             listener.close();
+            client.play("a thread has accepted the client before accept() was called", gone());
             Check.fails(ConnectException.class, () -> connect(listener).close(), "connecting after close()",
                     "close the socket that listens");
             var thrown = Check.fails(IOException.class, () -> listener.accept(LONG), "accept() after close()",
                     "leave the given check where it is");
             Check.equal("closed", thrown.getMessage(), "its message", "leave the given check where it is");
-        }
-
-        @Test
-        void who_waits_when_it_closes_is_reset() throws IOException {
-            var listener = listen(5);
-            var client = client(listener, "client");
-            listener.close();
-            client.play("a thread has accepted the client before accept() was called", gone());
         }
 
         @Test
@@ -227,12 +217,12 @@ class ListenAndDialTest {
         }
 
         @Test
-        void a_wrong_bind_backlog_or_timeout_is_named() throws IOException {
-            named(NullPointerException.class, "bind", () -> ListenAndDial.Listener.open(null, 5));
-            named(IllegalArgumentException.class, "backlog", () -> ListenAndDial.Listener.open(ANY_PORT, 0));
+        void the_exception_names_a_wrong_bind_backlog_or_timeout() throws IOException {
+            Check.named("bind", () -> ListenAndDial.Listener.open(null, 5));
+            Check.named("backlog", () -> ListenAndDial.Listener.open(ANY_PORT, 0));
             var listener = listen(5);
-            named(NullPointerException.class, "timeout", () -> listener.accept(null));
-            named(IllegalArgumentException.class, "timeout", () -> listener.accept(Duration.ofNanos(-1)));
+            Check.named("timeout", () -> listener.accept(null));
+            Check.named("timeout", () -> listener.accept(Duration.ofNanos(-1)));
         }
 
         private void checkIsEmptyAtOnce(ListenAndDial.Listener listener, Duration timeout) throws Exception {
@@ -256,106 +246,113 @@ class ListenAndDialTest {
         }
     }
 
-    @Step(value = 2, title = "Name the failure")
-    class Name_the_failure {
+    @Step(value = 2, title = "Classify the failure")
+    class Classify_the_failure {
 
         @Test
         void a_refused_connect_is_REFUSED() throws IOException {
             var nobody = DeadEnd.refusing().address();
-            named(REFUSED, thrownBy(() -> new Socket().connect(nobody, 1000)));
-            named(REFUSED, thrownBy(() -> SocketChannel.open(nobody).close()));
-            named(REFUSED, new ConnectException("Connection refused"));
+            classified(REFUSED, thrownBy(() -> new Socket().connect(nobody, 1000)));
+            classified(REFUSED, thrownBy(() -> SocketChannel.open(nobody).close()));
+            classified(REFUSED, new ConnectException("Connection refused"));
         }
 
         @Test
-        void a_timeout_is_TIMED_OUT() throws IOException {
-            named(TIMED_OUT, new SocketTimeoutException("Connect timed out"));
-            named(TIMED_OUT, new SocketTimeoutException("Read timed out"));
-            named(TIMED_OUT, new SocketTimeoutException());
+        void a_timeout_is_TIMED_OUT_whichever_exception_reports_it() {   // rejects: every ConnectException is REFUSED
+            classified(TIMED_OUT, new SocketTimeoutException("Connect timed out"));
+            classified(TIMED_OUT, new SocketTimeoutException("Read timed out"));
+            classified(TIMED_OUT, new SocketTimeoutException());
+            classified(TIMED_OUT, new ConnectException("Connection timed out"));
+            classified(TIMED_OUT, new ConnectException("connection timed out after 500 ms: /192.0.2.1:80"));
         }
 
         @Test
-        void a_ConnectException_may_be_a_timeout_too() {   // rejects: every ConnectException is REFUSED
-            named(TIMED_OUT, new ConnectException("Connection timed out"));
-            named(TIMED_OUT, new ConnectException("connection timed out after 500 ms: /192.0.2.1:80"));
+        void an_unreachable_host_or_network_has_its_own_outcome() {   // rejects: types alone
+            classified(HOST_UNREACHABLE, new NoRouteToHostException("No route to host"));
+            classified(NETWORK_UNREACHABLE, new SocketException("Network is unreachable"));
+            classified(NETWORK_UNREACHABLE, new SocketException("Network is unreachable (connect failed)"));
         }
 
         @Test
-        void an_unreachable_host_is_HOST_UNREACHABLE() {
-            named(HOST_UNREACHABLE, new NoRouteToHostException("No route to host"));
-        }
-
-        @Test
-        void an_unreachable_network_is_only_known_by_its_message() {   // rejects: types alone
-            named(NETWORK_UNREACHABLE, new SocketException("Network is unreachable"));
-            named(NETWORK_UNREACHABLE,
-                    new SocketException("Network is unreachable (connect failed)"));
-        }
-
-        @Test
-        void a_BindException_is_about_the_local_address_or_a_permission() throws IOException {
-            named(LOCAL_ADDRESS,
+        void a_BindException_is_LOCAL_ADDRESS_or_DENIED() throws IOException {
+            classified(LOCAL_ADDRESS,
                     thrownBy(() -> closeLater(new Socket()).bind(new InetSocketAddress("192.0.2.1", 0))));
-            named(LOCAL_ADDRESS, new BindException("Address already in use"));
-            named(DENIED, new BindException("Permission denied"));
-            named(DENIED, new BindException("Operation not permitted"));
+            classified(LOCAL_ADDRESS, new BindException("Address already in use"));
+            classified(DENIED, new BindException("Permission denied"));
+            classified(DENIED, new BindException("Operation not permitted"));
         }
 
         @Test
-        void an_unknown_name_has_an_exception_of_either_kind() {
+        void an_unresolved_name_is_UNKNOWN_HOST_for_a_Socket_and_a_SocketChannel() {
             // rejects: IOException alone; the channel's exception is an unchecked one
             var unresolved = InetSocketAddress.createUnresolved("scanner.test", 4001);
-            named(UNKNOWN_HOST, thrownBy(() -> new Socket().connect(unresolved)));
-            named(UNKNOWN_HOST, thrownBy(() -> SocketChannel.open(unresolved)));
-            named(UNKNOWN_HOST, new UnknownHostException("scanner.test"));
-            named(UNKNOWN_HOST, new UnresolvedAddressException());
+            classified(UNKNOWN_HOST, thrownBy(() -> new Socket().connect(unresolved)));
+            classified(UNKNOWN_HOST, thrownBy(() -> SocketChannel.open(unresolved)));
+            classified(UNKNOWN_HOST, new UnknownHostException("scanner.test"));
+            classified(UNKNOWN_HOST, new UnresolvedAddressException());
         }
 
         @Test
         void a_reset_connection_is_RESET() {
-            named(RESET, new SocketException("Connection reset"));
-            named(RESET, new SocketException("Connection reset by peer"));
-            named(RESET, new IOException("Connection reset by peer"));
-            named(RESET, new SocketException("Broken pipe"));
+            classified(RESET, new SocketException("Connection reset"));
+            classified(RESET, new SocketException("Connection reset by peer"));
+            classified(RESET, new IOException("Connection reset by peer"));
+            classified(RESET, new SocketException("Broken pipe"));
         }
 
         @Test
-        void where_the_type_tells_the_language_does_not_matter() {
-            named(REFUSED, new ConnectException("Verbindungsaufbau abgelehnt"));
-            named(REFUSED, new ConnectException());
-            named(HOST_UNREACHABLE, new NoRouteToHostException("Keine Route zum Zielrechner"));
-            named(TIMED_OUT, new SocketTimeoutException("Zeitüberschreitung"));
+        void where_the_type_decides_the_message_is_ignored() {   // rejects: messages first
+            classified(REFUSED, new ConnectException("Verbindungsaufbau abgelehnt"));
+            classified(REFUSED, new ConnectException());
+            classified(HOST_UNREACHABLE, new NoRouteToHostException("Keine Route zum Zielrechner"));
+            classified(TIMED_OUT, new SocketTimeoutException("Zeitüberschreitung"));
+            classified(TIMED_OUT, new SocketTimeoutException("Connection refused"));
+            classified(UNKNOWN_HOST, new UnknownHostException("refused.example: timed out"));
+            classified(HOST_UNREACHABLE, new NoRouteToHostException("Network is unreachable"));
         }
 
         @Test
-        void the_cause_counts_where_the_exception_says_nothing() {   // rejects: the outermost exception alone
-            named(REFUSED, new ExecutionException(
+        void the_cause_decides_where_the_exception_has_no_outcome() {   // rejects: the outermost exception alone
+            classified(REFUSED, new ExecutionException(
                     new IOException("handshake failed", new ConnectException("Connection refused"))));
-            named(UNKNOWN_HOST,
+            classified(UNKNOWN_HOST,
                     new RuntimeException(new UnknownHostException("scanner.test")));
         }
 
         @Test
-        void the_deepest_cause_that_has_a_name_counts() {
+        void the_deepest_cause_with_an_outcome_decides() {
             // rejects: the first one that has a name; OkHttp and the JDK's HttpClient wrap like this
             var kernel = new ConnectException("Connection timed out");
-            named(TIMED_OUT, causedBy(new ConnectException("Failed to connect to /192.0.2.1:80"), kernel));
-            named(REFUSED, causedBy(new ConnectException(), new IOException("channel closed")));
+            classified(TIMED_OUT, causedBy(new ConnectException("Failed to connect to /192.0.2.1:80"), kernel));
+            classified(REFUSED, causedBy(new ConnectException(), new IOException("channel closed")));
+            classified(HOST_UNREACHABLE, causedBy(new ConnectException("Connection refused"),
+                    causedBy(new IOException("no name"), new NoRouteToHostException("No route to host"))));
         }
 
         @Test
-        void what_has_no_name_is_OTHER() {   // rejects: contains() on a message that is null
+        void causes_that_form_a_cycle_end() throws Exception {   // rejects: a loop until getCause() is null
+            var first = new IOException("first");
+            var second = new SocketException("Connection reset");
+            first.initCause(second);
+            second.initCause(first);
+            Check.equal(RESET, Await.value(background(() -> ListenAndDial.classify(first)).outcome(),
+                    "that classify() of an exception that is its own cause's cause returns",
+                    "withCauses() ends at the first exception that comes again"), "classify()", "");
+        }
+
+        @Test
+        void any_other_exception_is_OTHER() {   // rejects: contains() on a message that is null
             for (var failure : List.of(new SocketException("Invalid argument"), new SocketException("Socket closed"),
                     new SocketException(), new EOFException(), new IOException("Too many open files"),
                     new IOException(), new IllegalStateException("Connection refused"), new AssertionError())) {
-                named(OTHER, failure);
+                classified(OTHER, failure);
             }
         }
 
-        private void named(ListenAndDial.Outcome expected, Throwable failure) {
+        private void classified(ListenAndDial.Outcome expected, Throwable failure) {
             var cause = failure.getCause() == null ? "" : ", caused by " + failure.getCause();
             Check.equal(expected, ListenAndDial.classify(failure), "classify(" + failure + cause + ")",
-                    "types first, from the most special to the most general; then messages, which may be null");
+                    "types first, from the most specific to the most general; then messages, which may be null");
         }
 
         private Throwable causedBy(Throwable failure, Throwable cause) {
@@ -367,11 +364,11 @@ class ListenAndDialTest {
         }
     }
 
-    @Step(value = 3, title = "Dial one address")
-    class Dial_one_address {
+    @Step(value = 3, title = "Connect to one address")
+    class Connect_to_one_address {
 
         @Test
-        void a_listener_is_connected_to() throws Exception {
+        void a_connection_is_returned_with_its_one_attempt() throws Exception {
             var server = server();
             var dialed = dialOne(address(server), LONG);
             Check.that(dialed.socket().isConnected() && !dialed.socket().isClosed(),
@@ -379,14 +376,8 @@ class ListenAndDialTest {
             var accepted = closeLater(server.accept());
             dialed.socket().getOutputStream().write('x');
             Check.equal("x", firstByte(accepted), "what arrives at the server", "return the socket that has connected");
-        }
-
-        @Test
-        void a_dial_that_succeeds_has_one_attempt() throws Exception {
-            var to = address(server());
-            var attempts = dialOne(to, LONG).attempts();
-            Check.equal(1, attempts.size(), "attempts().size()", "the one attempt, CONNECTED");
-            checkAttempt(to, CONNECTED, attempts.getFirst());
+            Check.equal(1, dialed.attempts().size(), "attempts().size()", "the one attempt, CONNECTED");
+            checkAttempt(address(server), CONNECTED, dialed.attempts().getFirst());
         }
 
         @Test
@@ -415,23 +406,19 @@ class ListenAndDialTest {
 
         @Test
         @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
-        void a_timeout_may_be_a_nanosecond_as_well() throws Exception {
-            // rejects: toMillis(), which makes 0 of a nanosecond: no limit at all
+        void a_timeout_of_a_nanosecond_or_a_month_is_valid() throws Exception {
+            // rejects: toMillis(), which makes 0 of a nanosecond: no limit at all; an int that overflows
             var to = DeadEnd.silent().address();
             var dialling = background(() -> dialFails(to, Duration.ofNanos(1)));
             Check.equal(TIMED_OUT, Await.value(dialling.outcome(),
                     "that a dial with a timeout of 1 ns ends", "to connect() a timeout of zero is no limit").outcome(),
                     "outcome()", "round up");
-        }
-
-        @Test
-        void a_timeout_may_be_a_month_as_well() throws Exception {   // rejects: an int that overflows
             dialOne(address(server()), MONTH);
             dialOne(address(server()), Duration.ofSeconds(Long.MAX_VALUE));
         }
 
         @Test
-        void a_connection_to_itself_is_none() throws Exception {   // rejects: connected is connected
+        void a_socket_that_is_connected_to_itself_is_SELF_CONNECT_and_closed() throws Exception {   // rejects: connected is connected
             var socket = closeLater(new Socket());
             socket.bind(ANY_PORT);
             var itself = (InetSocketAddress) socket.getLocalSocketAddress();
@@ -441,10 +428,32 @@ class ListenAndDialTest {
                     "a port can answer itself: ask isSelf() before you call it a connection");
             checkAttempt(itself, SELF_CONNECT, failure.attempts().getFirst());
             Check.that(socket.isClosed(), "its socket to be closed, got an open one", "close what you do not return");
+            var other = serverAt("127.0.0.2");
+            var samePort = boundTo(other.getLocalPort());
+            for (int i = 0; samePort.isEmpty() && i < 20; i++) {   // another program may have that port
+                other = serverAt("127.0.0.2");
+                samePort = boundTo(other.getLocalPort());
+            }
+            History.note("dialled 127.0.0.2:%1$d from 127.0.0.1:%1$d".formatted(other.getLocalPort()));
+            ListenAndDial.connect(samePort.orElseThrow(), address(other), LONG);   // rejects: ports without their addresses
+        }
+
+        private ServerSocket serverAt(String address) throws IOException {
+            return closeLater(new ServerSocket(0, 5, InetAddress.getByName(address)));
+        }
+
+        private Optional<Socket> boundTo(int port) {
+            var socket = closeLater(new Socket());
+            try {
+                socket.bind(loopback(port));
+                return Optional.of(socket);
+            } catch (IOException e) {
+                return Optional.empty();
+            }
         }
 
         @Test
-        void a_socket_that_was_bound_dials_from_there() throws Exception {
+        void connect_uses_the_given_socket_with_its_local_address() throws Exception {
             // rejects: a new socket instead of the one that was given
             var server = server();
             var socket = closeLater(new Socket());
@@ -455,13 +464,13 @@ class ListenAndDialTest {
         }
 
         @Test
-        void an_address_without_a_number_is_UNKNOWN_HOST() throws Exception {
+        void an_unresolved_address_is_UNKNOWN_HOST() throws Exception {
             var failure = dialFails(InetSocketAddress.createUnresolved("scanner.test", 4001), LONG);
             Check.equal(UNKNOWN_HOST, failure.outcome(), "outcome()", "classify() what connect() throws");
         }
 
         @Test
-        void fifty_failures_leave_nothing_open() throws Exception {   // the check for leaks looks after this test
+        void a_failed_connect_leaves_no_socket_open() throws Exception {   // the check for leaks looks after this test
             var to = DeadEnd.refusing().address();
             for (int i = 0; i < 50; i++) {
                 dialFails(to, LONG);
@@ -470,7 +479,7 @@ class ListenAndDialTest {
 
         @Test
         @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
-        void an_interrupt_ends_the_dial() throws Exception {   // rejects: an interrupt reported as a failed attempt
+        void an_interrupt_ends_connect_with_an_InterruptedException() throws Exception {   // rejects: an interrupt reported as a failed attempt
             var to = DeadEnd.silent().address();
             var dialling = waiting(() -> thrownBy(() -> ListenAndDial.dialOne(to, LONG)));
             dialling.thread().interrupt();
@@ -478,11 +487,11 @@ class ListenAndDialTest {
         }
 
         @Test
-        void a_wrong_address_or_timeout_is_named() {
-            named(IllegalArgumentException.class, "port", () -> ListenAndDial.dialOne(loopback(0), LONG));
-            named(IllegalArgumentException.class, "timeout", () -> ListenAndDial.dialOne(loopback(1), Duration.ZERO));
-            named(NullPointerException.class, "to", () -> ListenAndDial.dialOne(null, LONG));
-            named(NullPointerException.class, "timeout", () -> ListenAndDial.dialOne(loopback(1), null));
+        void the_exception_names_a_wrong_address_or_timeout() {
+            Check.named("port", () -> ListenAndDial.dialOne(loopback(0), LONG));
+            Check.named("timeout", () -> ListenAndDial.dialOne(loopback(1), Duration.ZERO));
+            Check.named("to", () -> ListenAndDial.dialOne(null, LONG));
+            Check.named("timeout", () -> ListenAndDial.dialOne(loopback(1), null));
             Check.fails(ListenAndDial.DialException.class, () -> ListenAndDial.connect(closeLater(new Socket()),
                     DeadEnd.refusing().address(), LONG), "connect() where nobody listens", "");   // right ones are not
         }
@@ -506,42 +515,39 @@ class ListenAndDialTest {
                 + "              st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 
         @Test
-        void a_row_is_read() {
-            var row = rows(V4).getFirst();
+        void a_row_is_read_for_each_line_but_the_header() {
+            var rows = rows(V4);
+            Check.equal(3, rows.size(), "rows of a table with three,\nsize()", "a row for each line but the header");
+            var row = rows.getFirst();
             Check.equal(new InetSocketAddress("127.0.0.1", 4001), row.local(), "local()",
                     "0100007F is 127.0.0.1, 0FA1 is 4001");
             Check.equal(new InetSocketAddress("0.0.0.0", 0), row.remote(), "remote()", "");
-            Check.equal(ListenAndDial.TcpState.LISTEN, row.state(), "state()", "0A is 10, the code of LISTEN");
             Check.equal(48123L, row.inode(), "inode()", "the only decimal number among them");
-        }
-
-        @Test
-        void every_row_is_read_and_in_order() {
-            Check.equal("LISTEN ESTABLISHED TIME_WAIT", rows(V4).stream().map(row -> row.state().name())
-                    .collect(Collectors.joining(" ")), "the states of three rows",
-                    "a row for each line but the header");
-            var second = rows(V4).get(1);
-            Check.equal("/10.0.2.10:40002 /192.168.111.7:443", second.local() + " " + second.remote(),
+            Check.equal("LISTEN ESTABLISHED TIME_WAIT", rows.stream().map(each -> each.state().name())
+                    .collect(Collectors.joining(" ")), "the states of three rows", "0A is 10, the code of LISTEN");
+            Check.equal("/10.0.2.10:40002 /192.168.111.7:443", rows.get(1).local() + " " + rows.get(1).remote(),
                     "the addresses of the second row", "");
         }
 
         @Test
-        void the_first_queue_is_what_was_sent_the_second_what_came() {   // rejects: queues the other way round
+        void the_first_queue_is_txQueue_the_second_rxQueue() {   // rejects: queues the other way round
             var row = rows(V4).get(1);
             Check.equal(1024L, row.txQueue(), "txQueue() of 00000400:00000005", "tx stands before the colon, in hex");
             Check.equal(5L, row.rxQueue(), "rxQueue() of 00000400:00000005", "rx stands behind the colon, in hex");
         }
 
         @Test
-        void a_queue_may_be_longer_than_an_int() {   // rejects: Integer.parseInt
+        void queues_and_inode_need_a_long() {   // rejects: Integer.parseInt
             var row = rows(row("0100007F:0FA1", "0100007F:D431", "01", "FFFFFFFF:80000000", "4294967297"));
+            Check.equal(1, row.size(), "rows for a line with the queues FFFFFFFF:80000000 and inode 4294967297,\nsize()",
+                    "eight hex digits need a long");
             Check.equal(List.of(4294967295L, 2147483648L, 4294967297L), row.stream()
                     .flatMap(r -> Stream.of(r.txQueue(), r.rxQueue(), r.inode())).toList(),
                     "queues and inode of FFFFFFFF:80000000 and 4294967297", "eight hex digits need a long");
         }
 
         @Test
-        void an_IPv6_address_is_four_words() throws UnknownHostException {
+        void an_IPv6_address_is_four_words_of_32_bits() throws UnknownHostException {
             // rejects: the sixteen bytes turned round as one number
             for (var printed : List.of("B80D0120000000000000000001000000 2001:db8::1",
                     "000080FE00000000FF005450B6AD1DFE fe80::5054:ff:fe1d:adb6")) {
@@ -550,7 +556,7 @@ class ListenAndDialTest {
         }
 
         @Test
-        void a_mapped_address_is_an_IPv4_address() {   // rejects: Inet6Address.getByAddress(host, bytes, scope)
+        void an_IPv4_mapped_address_is_an_Inet4Address() {   // rejects: Inet6Address.getByAddress(host, bytes, scope)
             var local = rows(V6_HEAD + row("0000000000000000FFFF00000100007F:0FA1",
                     "00000000000000000000000000000000:0000", "0A", "00000000:00000000", "7")).getFirst().local();
             Check.that(local.getAddress() instanceof Inet4Address, "an Inet4Address, got a " + local.getAddress(),
@@ -559,7 +565,7 @@ class ListenAndDialTest {
         }
 
         @Test
-        void the_kernel_may_have_another_byte_order() throws UnknownHostException {
+        void kernelOrder_decides_the_order_of_the_bytes() throws UnknownHostException {
             // rejects: bytes that are always turned round
             for (var printed : List.of("7F000001 127.0.0.1", "C0A86F07 192.168.111.7",
                     "20010DB8000000000000000000000001 2001:db8::1", "00000000000000000000FFFF7F000001 127.0.0.1")) {
@@ -568,19 +574,22 @@ class ListenAndDialTest {
         }
 
         @Test
-        void a_state_is_known_by_its_code() {
+        void a_state_code_without_a_name_is_UNKNOWN() {
             for (var named : List.of("01 ESTABLISHED", "02 SYN_SENT", "03 SYN_RECV", "04 FIN_WAIT1", "05 FIN_WAIT2",
                     "06 TIME_WAIT", "07 CLOSE", "08 CLOSE_WAIT", "09 LAST_ACK", "0A LISTEN", "0B CLOSING",
                     "0C NEW_SYN_RECV", "0D UNKNOWN", "FF UNKNOWN")) {
                 var code = named.substring(0, 2);
-                var row = rows(row("0100007F:0FA1", "0100007F:0FA2", code, "00000000:00000000", "7")).getFirst();
+                var rows = rows(row("0100007F:0FA1", "0100007F:0FA2", code, "00000000:00000000", "7"));
+                Check.equal(1, rows.size(), "rows for a line with the state code " + code + ",\nsize()",
+                        "codes are hexadecimal");
+                var row = rows.getFirst();
                 Check.equal(named.substring(3), row.state().name(), "the state of code " + code,
-                        "codes are hex; one that has no name is UNKNOWN");
+                        "codes are hexadecimal; a code without a name is UNKNOWN");
             }
         }
 
         @Test
-        void what_is_no_row_is_passed_over() {   // rejects: a parser that throws, or stops, at the first odd line
+        void a_line_that_is_no_row_is_ignored() {   // rejects: a parser that throws, or stops, at the first odd line
             var good = row("0100007F:0FA1", "0100007F:0FA2", "01", "00000000:00000000", "7");
             for (var odd : List.of("", "   ", "not a row\n", V6_HEAD, good.substring(0, 40) + "\n",
                     row("0100007G:0FA1", "0100007F:0FA2", "01", "00000000:00000000", "7"),
@@ -593,41 +602,38 @@ class ListenAndDialTest {
                     row("0100007F:0FA1", "0100007F:0FA2", "XY", "00000000:00000000", "7"),
                     row("0100007F:0FA1", "0100007F:0FA2", "01", "00000000", "7"),
                     row("0100007F:0FA1", "0100007F:0FA2", "01", "00000000:-", "7"),
+                    row("0100007F:0FA1", "0100007F:0FA2", "01", "00000000:-0000003", "7"),
+                    row("0100007F:+FA1", "0100007F:0FA2", "01", "00000000:00000000", "7"),
                     row("0100007F:0FA1", "0100007F:0FA2", "01", "00000000:00000000", "seven"))) {
                 int found;
                 try {
                     found = rows(odd + good).size();
                 } catch (RuntimeException e) {
                     Check.that(e instanceof UnsupportedOperationException, "no exception of parse(), got " + e
-                            + "\nfor the line " + odd.strip(), "pass over what is no row, whatever is wrong with it");
+                            + "\nfor the line " + odd.strip(), "ignore a line that is no row, whatever is wrong with it");
                     throw e;
                 }
                 Check.equal(1, found, "rows in a text of one odd line and a good one\n  " + odd.strip() + "\nsize()",
-                        "pass over what is no row, and go on");
+                        "ignore the odd line, and only that one; signs are no hex digits");
             }
             Check.equal(List.of(), rows(""), "parse(\"\")", "");
         }
 
         @Test
         @EnabledIf(value = PROC, disabledReason = NO_PROC)
-        void an_open_listener_is_in_the_table() throws Exception {
-            // rejects: /proc/net/tcp alone; Java's sockets are in tcp6, even those for 127.0.0.1
+        void listeners_of_both_families_are_in_the_table() throws Exception {
+            // rejects: one of the two files alone; Java's sockets are in tcp6, even those for 127.0.0.1
             var listener = listen(5);
             var row = row(listener.localAddress(), null, "the rows of /proc/net/tcp6 belong to the table as well");
             Check.equal(ListenAndDial.TcpState.LISTEN, row.state(), "its state()", "");
-        }
-
-        @Test
-        @EnabledIf(value = PROC, disabledReason = NO_PROC)
-        void a_socket_of_IPv4_alone_is_in_the_table_as_well() throws Exception {   // rejects: /proc/net/tcp6 alone
-            var listener = closeLater(ServerSocketChannel.open(StandardProtocolFamily.INET)).bind(ANY_PORT);
-            var row = row(address(listener), null, "a program that opens an IPv4 socket has its row in /proc/net/tcp");
+            var ipv4 = closeLater(ServerSocketChannel.open(StandardProtocolFamily.INET)).bind(ANY_PORT);
+            row = row(address(ipv4), null, "a program that opens an IPv4 socket has its row in /proc/net/tcp");
             Check.equal(ListenAndDial.TcpState.LISTEN, row.state(), "its state()", "");
         }
 
         @Test
         @EnabledIf(value = PROC, disabledReason = NO_PROC)
-        void a_connection_has_two_ends() throws Exception {
+        void a_connection_on_this_machine_has_a_row_for_each_end() throws Exception {
             var listener = listen(5);
             var client = client(listener, "client").play("", send("hello"));
             var near = row(client.localAddress(), listener.localAddress(), "the table holds all rows");
@@ -641,7 +647,7 @@ class ListenAndDialTest {
 
         @Test
         @EnabledIf(value = PROC, disabledReason = NO_PROC)
-        void waiting_counts_who_is_not_accepted_yet() throws Exception {
+        void waiting_is_the_number_of_clients_not_yet_accepted() throws Exception {
             // rejects: a thread that accepts before accept() is called; tx instead of rx
             var listener = listen(5);
             checkWaiting(0, listener);
@@ -652,11 +658,13 @@ class ListenAndDialTest {
             accept(listener);
             History.note("one client accepted");
             checkWaiting(2, listener);
+            listener.close();
+            Check.equal(OptionalInt.empty(), listener.waiting(), "waiting() after close()", "that is given");
         }
 
         @Test
         @EnabledIf(value = PROC, disabledReason = NO_PROC)
-        void waiting_is_that_of_this_address_and_port() throws Exception {   // rejects: a row found by its port alone
+        void waiting_looks_at_address_and_port() throws Exception {   // rejects: a row found by its port alone
             var one = listen(5);
             var other = listenAtTheSamePort(one);
             client(one, "client 1 of one");
@@ -664,16 +672,6 @@ class ListenAndDialTest {
             client(other, "client 2 of the other");
             checkWaiting(1, one);
             checkWaiting(2, other);
-        }
-
-        @Test
-        @EnabledIf(value = PROC, disabledReason = NO_PROC)
-        void a_closed_listener_has_nobody_waiting() throws Exception {
-            var listener = listen(5);
-            client(listener, "client");
-            checkWaiting(1, listener);
-            listener.close();
-            Check.equal(OptionalInt.empty(), listener.waiting(), "waiting() after close()", "");
         }
 
         /** @param printed the hex digits and the address that they stand for */
@@ -715,7 +713,7 @@ class ListenAndDialTest {
         private void checkWaiting(int expected, ListenAndDial.Listener listener) throws Exception {
             Await.until(() -> listener.waiting().equals(OptionalInt.of(expected)),
                     "that waiting() at " + shown(listener.localAddress()) + " becomes " + expected,
-                    "rxQueue of the row in state LISTEN with this very address counts who waits");
+                    "rxQueue of the row in state LISTEN with this address and port is the number of clients that wait");
         }
 
         private ListenAndDial.Listener listenAtTheSamePort(ListenAndDial.Listener one) throws IOException {
@@ -728,7 +726,7 @@ class ListenAndDialTest {
     class Interleave_the_addresses {
 
         @Test
-        void families_take_turns() {
+        void IPv6_and_IPv4_addresses_alternate() {
             mixed("6a 4a 6b 4b", "6a 6b 4a 4b");
         }
 
@@ -739,7 +737,7 @@ class ListenAndDialTest {
         }
 
         @Test
-        void the_order_inside_a_family_stays() {   // rejects: sorting
+        void the_order_within_a_family_is_kept() {   // rejects: sorting
             mixed("6c 4b 6a 4a 6b", "6c 6a 6b 4b 4a");
             mixed("6b 4c 6a 4a", "6b 4c 4a 6a");
         }
@@ -751,19 +749,15 @@ class ListenAndDialTest {
         }
 
         @Test
-        void one_family_stays_as_it_is() {
+        void one_family_and_duplicates_are_kept_as_they_are() {   // rejects: a set
             mixed("4c 4a 4b", "4c 4a 4b");
             mixed("6a", "6a");
             mixed("", "");
-        }
-
-        @Test
-        void an_address_that_comes_twice_is_kept_twice() {   // rejects: a set
             mixed("4a 6a 4a 6a", "4a 4a 6a 6a");
         }
 
         @Test
-        void the_list_that_was_given_stays_as_it_is() {   // rejects: taking addresses out of it
+        void the_given_list_is_not_changed() {   // rejects: taking addresses out of it
             var given = new ArrayList<>(addresses("6a 6b 4a"));
             ListenAndDial.interleave(given);
             Check.equal("6a 6b 4a", names(given), "the list afterwards", "make a list of your own");
@@ -801,13 +795,13 @@ class ListenAndDialTest {
     class Race_the_addresses {
 
         @Test
-        void one_address_that_answers_is_connected_to() throws Exception {
+        void a_single_address_is_connected_to() throws Exception {
             var to = address(server());
             checkOutcomes(List.of(CONNECTED), race(LONG, HOUR, to).attempts());
         }
 
         @Test
-        void as_long_as_the_first_one_has_time_nobody_else_is_dialled() throws Exception {   // rejects: all at once
+        void no_second_attempt_begins_before_the_stagger_is_over() throws Exception {   // rejects: all at once
             for (int round = 0; round < 5; round++) {
                 var second = closeLater(ServerSocketChannel.open()).bind(ANY_PORT);
                 race(LONG, HOUR, address(server()), (InetSocketAddress) second.getLocalAddress());
@@ -819,7 +813,7 @@ class ListenAndDialTest {
         }
 
         @Test
-        void after_a_failure_the_next_one_begins_at_once() throws Exception {
+        void after_a_failure_the_next_attempt_begins_at_once() throws Exception {
             // rejects: a stagger that is always waited for
             var dialed = race(enough(), HOUR, DeadEnd.refusing().address(), DeadEnd.refusing().address(),
                     address(server()));
@@ -828,7 +822,7 @@ class ListenAndDialTest {
 
         @Test
         @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
-        void a_silent_address_is_overtaken_after_the_stagger_and_not_before() throws Exception {
+        void when_the_first_address_is_silent_the_next_attempt_begins_after_the_stagger() throws Exception {
             var good = address(server());
             var dialed = race(enough(), Duration.ofMillis(20), DeadEnd.silent().address(), good);
             checkAttempt(good, CONNECTED, dialed.attempts().getLast());
@@ -840,7 +834,7 @@ class ListenAndDialTest {
 
         @Test
         @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
-        void a_stagger_of_zero_begins_all_at_once() throws Exception {
+        void a_stagger_of_zero_begins_all_attempts_at_once() throws Exception {
             var silent = DeadEnd.silent().address();
             var addresses = new ArrayList<>(Collections.nCopies(9, silent));
             addresses.add(address(server()));
@@ -849,7 +843,33 @@ class ListenAndDialTest {
         }
 
         @Test
-        void of_many_that_connect_one_is_kept() throws Exception {   // rejects: a loser that nobody closes
+        void an_attempt_that_is_slower_than_the_stagger_can_still_win() throws Exception {
+            // rejects: the stagger as the limit of an attempt; a race that gives up an attempt when the next one begins
+            var slow = loopback(1);
+            var nextHasBegun = new CountDownLatch(1);
+            var socket = closeLater(new Socket());
+            var limits = Collections.synchronizedList(new ArrayList<Duration>());
+            var dialed = raced(LONG, Duration.ofMillis(5), (to, timeout) -> {
+                if (to.equals(slow)) {
+                    limits.addFirst(timeout);
+                    await(nextHasBegun);
+                    return connected(to, socket);
+                }
+                limits.add(timeout);
+                nextHasBegun.countDown();
+                Thread.sleep(timeout);   // until the race ends it
+                throw new ListenAndDial.DialException(attempt(to, TIMED_OUT), null);
+            }, slow, loopback(2));
+            Check.that(dialed.socket() == socket, "the first address to win, as it connects and the second does not, got "
+                    + dialed.attempts(), "an attempt goes on when the next one begins");
+            Check.that(limits.getFirst().compareTo(Duration.ofSeconds(30)) > 0, "a timeout near 1 min for the first attempt, got "
+                    + shown(limits.getFirst()), "the stagger says when the next attempt begins, not when this one ends");
+            Check.that(limits.getLast().compareTo(LONG.minusMillis(5)) <= 0, "a timeout of at most 59.995 s for the second attempt,"
+                    + " which begins after 5 ms, got " + limits.getLast(), "an attempt has what is left of the timeout");
+        }
+
+        @Test
+        void of_several_connections_one_is_kept() throws Exception {   // rejects: a loser that nobody closes
             var servers = Stream.generate(ListenAndDialTest::channel).limit(8).toList();
             for (int round = 0; round < 10; round++) {
                 var addresses = servers.stream().map(ListenAndDialTest::address).toArray(InetSocketAddress[]::new);
@@ -865,13 +885,68 @@ class ListenAndDialTest {
         }
 
         @Test
-        @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
-        void a_loser_that_still_waits_is_given_up() throws Exception {   // the check for leaks looks after this test
-            race(HOUR, Duration.ofMillis(5), DeadEnd.silent().address(), DeadEnd.silent().address(), address(server()));
+        void when_race_returns_every_other_attempt_has_ended_and_is_closed() throws Exception {
+            // rejects: losers that are closed later, or only if they have connected by then, or that nobody stops
+            var slow = loopback(1);
+            var slowHasBegun = new CountDownLatch(1);
+            var loser = closeLater(new Socket());
+            var server = server();
+            var winner = raced(enough(), Duration.ofMillis(1), (to, timeout) -> {
+                if (to.equals(slow)) {
+                    slowHasBegun.countDown();
+                    try {
+                        Thread.sleep(HOUR);   // until the race ends it
+                    } catch (InterruptedException e) {
+                        Thread.sleep(20);   // an attempt may connect in spite of an interrupt, and some time after it
+                    }
+                    loser.connect(server.getLocalSocketAddress());
+                    return connected(to, loser);
+                }
+                await(slowHasBegun);
+                return ListenAndDial.dialOne(to, timeout);
+            }, slow, address(server));
+            Check.that(loser.isClosed(), "the socket of a slower attempt to be closed when race() returns, it is still open",
+                    "wait until no attempt is under way, and then close every connection but the winner");
+            Check.that(!winner.socket().isClosed(), "the winner to be open, it is closed", "close the others only");
         }
 
         @Test
-        void the_winner_is_usable() throws Exception {   // rejects: cleaning up that closes the winner, too
+        void a_late_failure_begins_no_attempt_twice_and_loses_none() throws Exception {
+            // rejects: a failure that is taken for that of the last attempt, or that begins the race anew
+            var thirdHasBegun = new CountDownLatch(1);
+            var begun = Collections.synchronizedList(new ArrayList<Integer>());
+            var failure = Check.fails(ListenAndDial.DialException.class, () -> raced(LONG, Duration.ofMillis(5), (to, timeout) -> {
+                begun.add(to.getPort());
+                if (to.getPort() == 3) {
+                    thirdHasBegun.countDown();
+                }
+                await(thirdHasBegun);
+                throw new ListenAndDial.DialException(attempt(to, REFUSED), new ConnectException("Connection refused"));
+            }, loopback(1), loopback(2), loopback(3)), "a race in which all refuse after the third has begun", "");
+            Check.equal(List.of(1, 2, 3), begun.stream().sorted().toList(), "the ports that were tried",
+                    "the next attempt begins when the stagger is over, although none has ended");
+            Check.equal(3, failure.attempts().size(), "attempts().size()", "an attempt for each address");
+            Check.equal(List.of(REFUSED, REFUSED, REFUSED), Arrays.stream(failure.getSuppressed())
+                    .map(ListenAndDial::classify).toList(), "classify() of the suppressed exceptions",
+                    "DialException.of(failures) keeps the causes of all attempts");
+        }
+
+        private static void await(CountDownLatch latch) throws InterruptedException {
+            if (!latch.await(Patience.millis(), TimeUnit.MILLISECONDS)) {
+                throw new IllegalStateException("another attempt should have begun");
+            }
+        }
+
+        private static ListenAndDial.Dialed connected(InetSocketAddress to, Socket socket) {
+            return new ListenAndDial.Dialed(socket, List.of(attempt(to, CONNECTED)));
+        }
+
+        private static ListenAndDial.Attempt attempt(InetSocketAddress to, ListenAndDial.Outcome outcome) {
+            return new ListenAndDial.Attempt(to, outcome, Duration.ZERO, Duration.ZERO, "");
+        }
+
+        @Test
+        void the_returned_connection_is_open() throws Exception {   // rejects: cleaning up that closes the winner, too
             var server = server();
             var socket = race(LONG, Duration.ZERO, DeadEnd.refusing().address(), address(server)).socket();
             var accepted = closeLater(server.accept());
@@ -880,13 +955,18 @@ class ListenAndDialTest {
         }
 
         @Test
-        void when_all_fail_every_attempt_is_told() throws Exception {
+        void when_all_attempts_fail_the_exception_has_all_of_them() throws Exception {
             var addresses = List.of(DeadEnd.refusing().address(), DeadEnd.refusing().address(),
                     DeadEnd.refusing().address());
             var failure = raceFails(LONG, HOUR, addresses);
             checkOutcomes(List.of(REFUSED, REFUSED, REFUSED), failure.attempts());
             Check.equal(addresses, failure.attempts().stream().map(ListenAndDial.Attempt::to).toList(),
                     "the addresses of the attempts", "an attempt for each address, in the order in which they ended");
+            for (var attempt : failure.getSuppressed()) {
+                Check.that(attempt.getCause() instanceof ConnectException, "the ConnectException as the cause of each suppressed"
+                        + " exception, got " + attempt.getCause(), "DialException.of(failures) keeps them");
+            }
+            Check.equal(3, failure.getSuppressed().length, "getSuppressed().length", "DialException.of(failures) keeps them");
         }
 
         @Test
@@ -900,7 +980,7 @@ class ListenAndDialTest {
 
         @Test
         @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
-        void the_timeout_is_for_all_attempts_together() throws Exception {   // rejects: a timeout for each address
+        void the_timeout_limits_all_attempts_together() throws Exception {   // rejects: a timeout for each address
             var silent = DeadEnd.silent().address();
             var timeout = Duration.ofMillis(40);
             var failure = raceFails(timeout, HOUR, List.of(silent, silent, silent));
@@ -914,7 +994,7 @@ class ListenAndDialTest {
         }
 
         @Test
-        void a_name_is_dialled_at_all_its_addresses() throws Exception {   // rejects: the first address alone
+        void dial_resolves_the_name_once_and_tries_all_its_addresses() throws Exception {   // rejects: the first address alone
             var server = server();
             var asked = new ArrayList<String>();
             var dialed = ListenAndDial.dial("scanner.test", server.getLocalPort(), LONG, HOUR, host -> {
@@ -928,7 +1008,7 @@ class ListenAndDialTest {
         }
 
         @Test
-        void the_addresses_are_tried_in_interleaved_order() throws Exception {
+        void dial_interleaves_the_addresses() throws Exception {
             int port = DeadEnd.refusing().address().getPort();
             var addresses = new ArrayList<InetAddress>();
             for (var literal : List.of("127.0.0.1", "127.0.0.2", "::1")) {
@@ -962,7 +1042,8 @@ class ListenAndDialTest {
             var silent = List.of(DeadEnd.silent().address(), DeadEnd.silent().address());
             for (boolean virtual : List.of(true, false)) {
                 Callable<Throwable> race =
-                        () -> thrownBy(() -> ListenAndDial.race(silent, HOUR, Duration.ofMillis(1)));
+                        () -> thrownBy(() -> ListenAndDial.race(silent, HOUR, Duration.ofMillis(1),
+                                ListenAndDial::dialOne));
                 var dialling = virtual ? PendingCall.start(race) : PendingCall.startOnPlatformThread(race);
                 if (virtual) {
                     dialling.awaitWaiting();
@@ -976,7 +1057,7 @@ class ListenAndDialTest {
 
         @Test
         @EnabledIf(value = SILENCE, disabledReason = NO_SILENCE)
-        void an_interrupt_ends_the_dial_of_a_single_address_too() throws Exception {
+        void an_interrupt_ends_dial_of_a_single_address() throws Exception {
             var silent = DeadEnd.silent().address();
             var dialling = waiting(() -> thrownBy(() -> ListenAndDial.dial("scanner.test", silent.getPort(), HOUR, HOUR,
                     _ -> List.of(silent.getAddress()))));
@@ -985,17 +1066,17 @@ class ListenAndDialTest {
         }
 
         @Test
-        void a_wrong_host_port_timeout_or_stagger_is_named() throws Exception {
+        void the_exception_names_a_wrong_host_port_timeout_or_stagger() throws Exception {
             ListenAndDial.Resolver resolver = _ -> List.of(ANY_PORT.getAddress());
             for (int port : new int[] {-1, 0, 65_536}) {
-                named(IllegalArgumentException.class, "port", () -> dial("scanner.test", port, LONG, HOUR, resolver));
+                Check.named("port", () -> dial("scanner.test", port, LONG, HOUR, resolver));
             }
-            named(IllegalArgumentException.class, "timeout",
+            Check.named("timeout",
                     () -> dial("scanner.test", 1, Duration.ZERO, HOUR, resolver));
-            named(IllegalArgumentException.class, "stagger",
+            Check.named("stagger",
                     () -> dial("scanner.test", 1, LONG, Duration.ofNanos(-1), resolver));
-            named(NullPointerException.class, "host", () -> dial(null, 1, LONG, HOUR, resolver));
-            named(NullPointerException.class, "resolver", () -> dial("scanner.test", 1, LONG, HOUR, null));
+            Check.named("host", () -> dial(null, 1, LONG, HOUR, resolver));
+            Check.named("resolver", () -> dial("scanner.test", 1, LONG, HOUR, null));
             dial("scanner.test", server().getLocalPort(), LONG, HOUR, resolver);   // and right ones are not
         }
 
@@ -1021,10 +1102,28 @@ class ListenAndDialTest {
 
         private ListenAndDial.Dialed raced(Duration timeout, Duration stagger, InetSocketAddress... to)
                 throws Exception {
+            return raced(timeout, stagger, ListenAndDial::dialOne, to);
+        }
+
+        /** A connector that throws an IOException of its own has a bug, which the race passes on. */
+        private interface Connector {
+            ListenAndDial.Dialed connect(InetSocketAddress to, Duration timeout) throws IOException, InterruptedException;
+        }
+
+        private ListenAndDial.Dialed raced(Duration timeout, Duration stagger, Connector connector, InetSocketAddress... to)
+                throws Exception {
             History.note("dialled " + (to.length > 3 ? to.length + " addresses" : Stream.of(to)
                     .map(ListenAndDialTest::shown).collect(Collectors.joining(", "))));
             History.note("timeout " + shown(timeout) + ", stagger " + shown(stagger));
-            var dialed = ListenAndDial.race(List.of(to), timeout, stagger);
+            var dialed = ListenAndDial.race(List.of(to), timeout, stagger, (address, limit) -> {
+                try {
+                    return connector.connect(address, limit);
+                } catch (ListenAndDial.DialException e) {
+                    throw e;
+                } catch (IOException e) {
+                    throw new IllegalStateException(e);
+                }
+            });
             closeLater(dialed.socket());
             History.note("attempts: " + dialed.attempts());
             return dialed;
@@ -1135,12 +1234,6 @@ class ListenAndDialTest {
         Check.equal(outcome, attempt.outcome(), "outcome() of the attempt", "");
         Check.that(!attempt.took().isNegative() && !attempt.startedAfter().isNegative(),
                 "times that are not negative, got " + attempt, "");
-    }
-
-    private static void named(Class<? extends Exception> type, String name, Check.Code code) {
-        var thrown = Check.fails(type, code, "a wrong " + name, "check the arguments first");
-        Check.that(String.valueOf(thrown.getMessage()).contains(name),
-                "the message to name " + name + ", got " + thrown.getMessage(), "say which argument is wrong");
     }
 
     /** What the code throws, as its result. */

@@ -18,7 +18,7 @@ import org.apache.commons.pool2.impl.GenericObjectPoolConfig;
 /**
  * How long does it take to borrow and return, with one thread and with many?
  *
- * <p>The pools lend plain objects, so that nothing but the pool is measured. Both hold 8 and serve in turn. Ours checks
+ * <p>The pools lease plain objects, so that only the pool is measured. Both hold 8 and serve in turn. Ours checks
  * age and health, and reclaims what was forgotten; the third contestant is ours with a stack noted for each lease.
  * Contestants take turns in one run; only their ratio means anything.
  */

@@ -1053,8 +1053,8 @@ class PacketLabTest {
         }
     }
 
-    @Step(value = 5, title = "Follow the flows", further = true)
-    class Follow_the_flows {
+    @Step(value = 5, title = "Track flows", further = true)
+    class Track_flows {
 
         @Test
         void both_directions_belong_to_one_flow() {   // rejects: a key of source and destination

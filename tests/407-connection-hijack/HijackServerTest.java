@@ -924,7 +924,7 @@ class HijackServerTest {
         void a_frame_over_maxFrame_is_1009_before_its_payload_is_read() throws Exception {
             // rejects: new byte[length] first, a length cast to int
             read(client(0x82, letters(1000)), 1000);
-            for (var row : List.of("82 fe 03e9 00000000", "82 ff 0000000000010000 00000000", "82 ff 0000000080000000 00000000",
+            for (var row : List.of("82 fe 03e9", "82 fe 03e9 00000000", "82 ff 0000000000010000 00000000", "82 ff 0000000080000000 00000000",
                     "82 ff 00000001000003e8 00000000", "82 ff 4000000000000000 00000000", "82 ff 7fffffffffffffff 00000000")) {
                 Check.equal(1009, code(hex(row), 1000), "closeCode() for a frame " + row + " with maxFrame 1000",
                         "the client says how long it is: compare that, as a long, before you allocate or read");
@@ -989,7 +989,7 @@ class HijackServerTest {
         @Test
         void text_and_binary_messages_are_received() throws Exception {   // rejects: everything taken for text
             var client = webSocket(serve(echo(LIMITS, ends), PLAIN));
-            client.send(0x81, "lift 3").expect(0x81, "lift 3", "a frame with FIN is a whole message");
+            client.send(0x81, " lift 3\n").expect(0x81, " lift 3\n", "a frame with FIN is a whole message");
             client.send(0x81, "").expect(0x81, "", "an empty message is one, too");
             client.send(0x81, "Tür 3 öffnet € \uFFFD").expect(0x81, "Tür 3 öffnet € \uFFFD", "a text is UTF-8");
             client.send(0x82, hex("00 ff c0 80 ed a0 80")).expect(0x82, hex("00 ff c0 80 ed a0 80"),
@@ -1302,7 +1302,7 @@ class HijackServerTest {
                 try {
                     while (true) {
                         client.send(0x81, "and another thing");
-                        Thread.sleep(5);
+                        Thread.sleep(5);   // faster than the limit, and no flood
                     }
                 } catch (IOException | InterruptedException | AssertionError e) {
                     // The end.

@@ -298,6 +298,8 @@ class DataChannelPeerTest {
                     "wXyZ", 5001, 65_536, "an offer without max-message-size");
             read(CHROMIUM.replace("size:262144", "size:0"), "0", "wXyZ", 5001,
                     0, "an offer with max-message-size:0");
+            read(CHROMIUM.replace("size:262144", "size:" + (1L << 40)), "0",
+                    "wXyZ", 5001, 1L << 40, "an offer of 1 TiB");
             refused(CHROMIUM.replace("a=sctp-port:5001\n", ""), "sctp-port");
             refused(CHROMIUM.replace("port:5001", "port:0"), "sctp-port");
             refused(CHROMIUM.replace("port:5001", "port:65536"), "sctp-port");
@@ -354,7 +356,12 @@ class DataChannelPeerTest {
             Check.that(media > 0, "the answer to have the data section m="
                     + "application 9 UDP/DTLS/SCTP webrtc-datachannel, got "
                     + lines, "the session's lines come first, then this one");
-            Check.equal("v=0", lines.getFirst(), "the first line", "v=0");
+            Check.that(String.join("\n", lines.subList(0, 4)).matches("v=0\n"
+                    + "o=\\S+ \\d+ \\d+ IN IP[46] \\S+\ns=.+\nt=0 0")
+                    && lines.stream().anyMatch(line -> line.matches(
+                            "c=IN IP[46] \\S+")), "v=0, o=, s= and t=0 0 first,"
+                    + " and a line c=, got " + lines, "every SDP has them"
+                    + " (RFC 8866, section 5): see the chapter's list");
             has(lines.subList(0, media), "a=ice-lite");
             for (var line : List.of("a=mid:0", "a=setup:passive",
                     "a=ice-ufrag:ours", "a=ice-pwd:abcdefghijklmnopqrstuvwx",
@@ -375,9 +382,11 @@ class DataChannelPeerTest {
                         line -> line.startsWith("a=candidate:")).toList();
                 Check.that(lines.size() == 1 && lines.getFirst().matches(
                         "a=candidate:\\w+ 1 (?i:udp) [1-9]\\d{0,9} " + shown
-                                + " 4711 typ host"),
+                                + " 4711 typ host") && Long.parseLong(
+                                lines.getFirst().split(" ")[3]) < 1L << 31,
                         "one line a=candidate:1 1 udp PRIORITY " + shown
-                                + " 4711 typ host, got " + lines,
+                                + " 4711 typ host, PRIORITY below 2^31, got "
+                                + lines,
                         "foundation, component 1, udp, priority, address,"
                                 + " port, typ host (RFC 8839, section 5.1)");
             }
@@ -523,6 +532,8 @@ class DataChannelPeerTest {
             }
             ignored(signed(message(1, new byte[0]), KEY), "a check without"
                     + " user name", "text() is empty then");
+            Check.equal(9, agent.rejected(), "rejected() after nine such"
+                    + " checks", "count a Binding request that fails");
         }
 
         @Test
@@ -549,6 +560,8 @@ class DataChannelPeerTest {
                 ignored(text.getBytes(), "the bytes of \"" + text + "\"",
                         "decode() is empty then");
             }
+            Check.equal(0, agent.rejected(), "rejected() after packets that"
+                    + " are no Binding requests", "count Binding requests");
         }
 
         @Test
@@ -622,8 +635,8 @@ class DataChannelPeerTest {
         void consent_expires_without_an_accepted_check() {
             // rejects: any datagram counts; wall-clock time; >= 0
             expired(false, 0, "a new agent");
-            expired(false, 9_999, "9.999 s after it was made");
-            expired(true, 2, "10.001 s after it was made");
+            expired(false, 10_000, "10 s after it was made");
+            expired(true, 1, "10.001 s after it was made");
             answered(request("ours:them", KEY, 0), FROM);
             expired(false, 0, "after a check");
             expired(false, 6_000, "6 s after a check");
@@ -1009,7 +1022,7 @@ class DataChannelPeerTest {
         @Test
         void a_late_INIT_does_not_disturb_the_association() {
             // rejects: state is reset by INIT or by a second cookie
-            far.establish();
+            var echo = far.establish();
             far.association.received++;
             long received = far.association.received;
             var late = far.only(far.sends(0, chunk(INIT, 0, init(77, 5))),
@@ -1026,6 +1039,11 @@ class DataChannelPeerTest {
                     "establish() only while CLOSED");
             Check.equal(TAG, beat.tag(), "the tag of a HEARTBEAT ACK after it",
                     "establish() only while CLOSED");
+            far.sends(far.tag, DataChannelPeerTest.chunk(ABORT, 0,
+                    new byte[0]));
+            Check.equal(List.of(), far.sends(far.tag, echo), "the answers to"
+                    + " the first COOKIE ECHO again after an ABORT",
+                    "establish() only while CLOSED: it is ENDED now");
         }
 
         @Test
@@ -1186,13 +1204,15 @@ class DataChannelPeerTest {
             Check.equal(List.of(262_144), far.messages.stream()
                     .map(String::length).toList(), "the lengths of the"
                     + " messages", "MAX_MESSAGE bytes are allowed");
+            far.data(2 * whole + 1, BE, "after it");
             for (int i = 0; i <= whole; i++) {
                 far.association.receive(packet(far.tag, far.chunk(whole + i,
                         i == 0 ? B : i == whole ? E : 0,
                         "x".repeat(i < whole ? 1024 : 1))));
             }
             Check.equal(1, far.messages.size(), "the number of messages",
-                    "a message of MAX_MESSAGE + 1 bytes is not delivered");
+                    "a message of MAX_MESSAGE + 1 bytes is not delivered, nor"
+                            + " is, after the abort, a chunk behind it");
             Check.that(far.take().stream().anyMatch(c -> c.type() == ABORT)
                     && far.association.reason.orElse(null)
                     instanceof DataChannelPeer.CloseReason.Failed, "an ABORT"
@@ -1278,8 +1298,15 @@ class DataChannelPeerTest {
             Check.equal(List.of("3 50 02"), answers, "stream, PPID and bytes"
                     + " that were sent back", "one byte, type 2, on the stream"
                     + " of the OPEN, with PPID 50");
-            Check.that(channel.inner.isOpen(), "isOpen() to be true after OPEN",
-                    "note the stream");
+            Check.equal("1 sent, open: true", channel.atOpen, "what was sent,"
+                    + " and isOpen(), when onOpen() was called", "note the"
+                    + " stream and send the ACK first: onOpen() may send()");
+            var other = new Channel(0);
+            other.gets(3, DCEP, open(" x".repeat(20_000), "proto"));
+            Check.equal("open ".length() + 40_000, other.events.getFirst()
+                    .length(), "the length of what the listener has heard of"
+                    + " a label of 40,000 bytes", "its length field has two"
+                    + " bytes, without sign");
         }
 
         @Test
@@ -1412,6 +1439,10 @@ class DataChannelPeerTest {
                     "what was sent to a message of type 1",
                     "only type 3 is an OPEN");
             channel.heard(List.of(), "only a whole OPEN opens");
+            open[0] = 3;
+            Check.equal(List.of("2 50 02"), channel.gets(2, DCEP, open), "what"
+                    + " was sent to a whole OPEN after the malformed ones",
+                    "note the stream only of a whole OPEN");
         }
 
         @Test
@@ -1456,46 +1487,40 @@ class DataChannelPeerTest {
 
     private static final char[] PASSWORD = "changeit".toCharArray();
     private static final DataChannelPeer.Identity ANNA = identity("""
-            MIIDRAIBAzCCAv0GCSqGSIb3DQEHAaCCAu4EggLqMIIC5jCB2wYJKoZIhvcN
-            AQcBoIHNBIHKMIHHMIHEBgsqhkiG9w0BDAoBAqB3MHUwKQYKKoZIhvcNAQwB
-            AzAbBBTXRv6Kvr4DuWzJwFMLa76b9otiCAIDAMNQBEj22UbiYZAQOw+sLU6t
-            ebbo6Q3T0WKAbLWf42ECAJlqx2vIf7YQlM+R+rj0uvHIQ3u/CzmoFbEVTuAV
-            UEqeEIOL0BKWsWlOsIkxPDAXBgkqhkiG9w0BCRQxCh4IAHAAZQBlAHIwIQYJ
-            KoZIhvcNAQkVMRQEElRpbWUgMTc5NTg0Mzg2ODgyNDCCAgQGCSqGSIb3DQEH
-            BqCCAfUwggHxAgEAMIIB6gYJKoZIhvcNAQcBMCkGCiqGSIb3DQEMAQYwGwQU
-            qUBhY4ctdRJIQG8uGRBHvHsCgdcCAwDDUICCAbAuVKzmHFfYlZ3OxxoMoXjU
-            rI4AeD8kX9b8IC8OTCsxJUS47OSOpcLoz7cTyBhfO/1utoWisMFpT4SGx9o2
-            iwMGc81ObAqklpr0WLjvOmBXtM+ecxFRYIk39+IaGnNR/EWasxuq88I09HoF
-            rbfEn/0gBWQITr/WcfRtES1vRzIgx+Treoiwh8ceJT4e/yUfAYbQBYfxvkzi
-            Hbi7ZGZBhjKFGjQulD5+485+K4aZd4Qpik5994fFIqPXVhHliBX2KfXNuXAP
-            /IMBo2lgHhudrKz7lpFk87+eAB03UiGnEMbSEfwWweKNsn8B19OYiyk5Ea5p
-            x+QFxs4bJz72LocO5gfnx788xGxksvMfWJmg1+kvR+7lj7isMxwu1M+wVBTa
-            ErCdJOve40PqeyxpWedNQyOdQ9a44Lq4jDZyNq3NXHFj3FuxnrDaotay3HPn
-            tTVuumj48InJsOvAqa5EUbHNfux4ikdK+l6mU6/h8zNQYLrJ2fo4wBhrmKl+
-            N08zJgdJ63LRjHAR4RnErMD9lX84I4ch0VHAFvgn/d2KxWJaYZyelRFEv5VO
-            xWckR/RMwhop6xowPjAhMAkGBSsOAwIaBQAEFH7vbkWq1hxO08QFncn8vBhL
-            5baGBBSnQMHD/mzcFCZYk27cDeGeXT9sEQIDAYag
+            MIICwAIBAzCCArkGCSqGSIb3DQEHAaCCAqoEggKmMIICojCB2QYJKoZIhvcN
+            AQcBoIHLBIHIMIHFMIHCBgsqhkiG9w0BDAoBAqB1MHMwJwYKKoZIhvcNAQwB
+            AzAZBBRvV+OZKJagR286DToTh6Ia3sQTdAIBAQRIYZbIhsZ+baye7XrWeX7I
+            V4HiPajkddrsFLxtGX1sEpEc32BtTO7/Jy5BEmgtmtVBq/I+jK/WXAl8XwTE
+            IphcFJo/L1p0VmlzMTwwFwYJKoZIhvcNAQkUMQoeCABwAGUAZQByMCEGCSqG
+            SIb3DQEJFTEUBBJUaW1lIDE3OTU4NTU5MDgxNTUwggHCBgkqhkiG9w0BBwGg
+            ggGzBIIBrzCCAaswggGnBgsqhkiG9w0BDAoBA6CCAVgwggFUBgoqhkiG9w0B
+            CRYBoIIBRASCAUAwggE8MIHioAMCAQICCQDkiH3zAeWjYTAKBggqhkjOPQQD
+            AzARMQ8wDQYDVQQDEwZXZWJSVEMwIBcNMjYxMTI4MDg1MTQ4WhgPMjEyNjEx
+            MDQwODUxNDhaMBExDzANBgNVBAMTBldlYlJUQzBZMBMGByqGSM49AgEGCCqG
+            SM49AwEHA0IABDQCwbPZCgc0/YymX0MHsb4ZAM90bhWOhaoux8udw3HWE2kU
+            jGF7DPvxDUiFEi6PrCaitVgmLGtSiYmWlzS2JTWjITAfMB0GA1UdDgQWBBSi
+            KLzxCK1sbFyAaiQfCZ8HiuwR4DAKBggqhkjOPQQDAwNJADBGAiEAheRjTO+T
+            B3587Ai2NSuegm4yyixSYgPM9LrbkdjYwVkCIQDdnzgL5xyi32IW8ht50SxT
+            zI4p8tjYc3FrN9DNGfWLlzE8MBcGCSqGSIb3DQEJFDEKHggAcABlAGUAcjAh
+            BgkqhkiG9w0BCRUxFAQSVGltZSAxNzk1ODU1OTA4MTU1
             """);
     private static final DataChannelPeer.Identity BERT = identity("""
-            MIIDRAIBAzCCAv0GCSqGSIb3DQEHAaCCAu4EggLqMIIC5jCB2wYJKoZIhvcN
-            AQcBoIHNBIHKMIHHMIHEBgsqhkiG9w0BDAoBAqB3MHUwKQYKKoZIhvcNAQwB
-            AzAbBBTnxTzy5Jhpy7kyaCwL6BSb0XjeSAIDAMNQBEiiixygsCYhB5MBzaiC
-            vB3Vs6nZY3WNfr3MAWy0ZJkIBOL7B4uhj3hc4G4egTQ0znQPWmseYie0CFk9
-            L9yvlDa8bIEhdKftQM0xPDAXBgkqhkiG9w0BCRQxCh4IAHAAZQBlAHIwIQYJ
-            KoZIhvcNAQkVMRQEElRpbWUgMTc5NTg0Mzg3MTA2MDCCAgQGCSqGSIb3DQEH
-            BqCCAfUwggHxAgEAMIIB6gYJKoZIhvcNAQcBMCkGCiqGSIb3DQEMAQYwGwQU
-            zkcY4TSGrnR90L9YKTwZrb4ughkCAwDDUICCAbDA4Jdf+/Bsn0w/Ac4VAWQF
-            pRRFNPBXm1YSNhwTx5YlDg3xnXhBQQOSveMrAOrx9wBBUZZPwrawDO6p+VaG
-            fBKHJbMnjFvWkhpwxRp08N12jqb4Vsp3Hken0XRiS0glcMzGGNMd4MQ+4QWz
-            3u3+dJXG5VN3qiBw4MkiZdXGrJtHj4IyQ29YcWucq09zH2FBNIfq4AEpfJa4
-            Yvi98LDYEL0wJ3CIW1867e45eK+DIFAL3T94pnXJOMIEZ2iKNSqyAHmPLdEa
-            TYHTNajH5phR7mRtvTm7aMuFBxSVxBA1vQS2croWhDARQz4uWv9kLhrrcgpB
-            Vg7i6lCb2dToCjYWAn+kNxYcgbTtpTLDsTH0kdNSMWaOHszCIX0ZuEx99wuX
-            1Y7Qqz5NyQv4wJomCiHHIu6KI8/uOPzLhOeqOmWQOxrF75mY0ZWsRtDGBBMS
-            yqFF9AGBK05tpG9podxKL8rfap/JTzoVejw/eW5EqJAB294fMxGxLm5DF4pd
-            AWMcgWvnsBf0WU7USi8ETTb/BBXorIe4Xwjj+yGkEF4zShlQID1WwNDfp14J
-            vYeL7au76FdjGzIwPjAhMAkGBSsOAwIaBQAEFEisdpmpG77rQjhf35z9u3Bq
-            IBQMBBShD/FJR8BnRL0U4doEEYu0ErFgqwIDAYag
+            MIICvwIBAzCCArgGCSqGSIb3DQEHAaCCAqkEggKlMIICoTCB2QYJKoZIhvcN
+            AQcBoIHLBIHIMIHFMIHCBgsqhkiG9w0BDAoBAqB1MHMwJwYKKoZIhvcNAQwB
+            AzAZBBQNr/4FNhHvI9Wu/1GV0Z97MacSvAIBAQRI86VZ/326f5zDRakvO622
+            nKmI12uqW0q69ANrN4ZJB8y6O2rci+TQ/V5jvfZVutfIRTqi5Ty2hoTzc2Zw
+            Ob7k07XLtdhybYk9MTwwFwYJKoZIhvcNAQkUMQoeCABwAGUAZQByMCEGCSqG
+            SIb3DQEJFTEUBBJUaW1lIDE3OTU4NTU5MDkwNTMwggHBBgkqhkiG9w0BBwGg
+            ggGyBIIBrjCCAaowggGmBgsqhkiG9w0BDAoBA6CCAVcwggFTBgoqhkiG9w0B
+            CRYBoIIBQwSCAT8wggE7MIHioAMCAQICCQDKfavGJaazxzAKBggqhkjOPQQD
+            AzARMQ8wDQYDVQQDEwZXZWJSVEMwIBcNMjYxMTI4MDg1MTQ4WhgPMjEyNjEx
+            MDQwODUxNDhaMBExDzANBgNVBAMTBldlYlJUQzBZMBMGByqGSM49AgEGCCqG
+            SM49AwEHA0IABG3k+0kPHum/qZFaH1blgtRukGHePO64lgNqGyzQ1lGCgYPM
+            m5Fk1O61gsG39Tm+7e4XF5tRDpoZtqDIOuEth5ijITAfMB0GA1UdDgQWBBTg
+            r3m5xHjjKvkIx4G3hyWYYUOKyDAKBggqhkjOPQQDAwNIADBFAiAgKj93EVJG
+            TzqV0fwMug+TSUUjyywNZioI+sQLyATtDgIhAJWwWLo8/sXJcDuCRDWNf2I0
+            88kUdKnpSRcXCi7RmAhGMTwwFwYJKoZIhvcNAQkUMQoeCABwAGUAZQByMCEG
+            CSqGSIb3DQEJFTEUBBJUaW1lIDE3OTU4NTU5MDkwNTM=
             """);
     private static final int TAG = 0x0A0B0C0D;
     private static final int HIGH = 0x80000001;
@@ -1509,7 +1534,7 @@ class DataChannelPeerTest {
     private static final int E = 1;
     private static final int BE = 3;
 
-    /** Keys that keytool made, for a hundred years. */
+    /** Keys of keytool, for a hundred years, of one PBE iteration: fast. */
     private static DataChannelPeer.Identity identity(String pkcs12) {
         try {
             var keys = KeyStore.getInstance("PKCS12");
@@ -1905,6 +1930,7 @@ class DataChannelPeerTest {
         private final List<String> events = new ArrayList<>();
         private final List<String> sent = new ArrayList<>();
         private final DataChannelPeer.DataChannel inner;
+        private String atOpen = "";
 
         Channel(long maxMessageSize) {
             inner = new DataChannelPeer.DataChannel((stream, ppid, payload) ->
@@ -1936,6 +1962,7 @@ class DataChannelPeerTest {
 
         @Override
         public void onOpen(String label) {
+            atOpen = sent.size() + " sent, open: " + inner.isOpen();
             events.add("open " + label);
         }
 

@@ -8,10 +8,14 @@
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.19.2
 //SOURCES commands/*.java
 //SOURCES workbook/*.java
+//SOURCES box/*.java
 //SOURCES check/*.java
 //SOURCES compile/*.java
 //SOURCES runner/*.java
 //SOURCES show/*.java
+//SOURCES grade/*.java
+//SOURCES report/*.java
+//SOURCES handout/*.java
 //SOURCES speed/*.java
 //SOURCES maintain/*.java
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmn8m -Xlog:disable -Dworkbook.remember=true
@@ -20,7 +24,9 @@ package grader;
 import module java.base;
 
 import grader.commands.BenchCommand;
+import grader.commands.GradeCommand;
 import grader.commands.RegisterCommand;
+import grader.commands.HandoutCommand;
 import grader.commands.HintCommand;
 import grader.commands.IdeCommand;
 import grader.commands.NewCommand;
@@ -46,8 +52,9 @@ import picocli.CommandLine.Command;
         description = "The workbook's commands. A LAB is a number (401) or a name (401-tcp-server).",
         footer = {"", "Exit status: 0 all passed, 1 some step not passed, 2 could not check."},
         subcommands = {TestCommand.class, WatchCommand.class, HintCommand.class, ProgressCommand.class,
-            ResetCommand.class, IdeCommand.class, BenchCommand.class, NewCommand.class, SkeletonCommand.class,
-            TranscriptsCommand.class, RegisterCommand.class, PrepareCommand.class})
+            ResetCommand.class, GradeCommand.class, HandoutCommand.class, IdeCommand.class, BenchCommand.class,
+            NewCommand.class, SkeletonCommand.class, TranscriptsCommand.class, RegisterCommand.class,
+            PrepareCommand.class})
 public final class Main {
     private static final int COULD_NOT_CHECK = 2;
 
@@ -86,6 +93,7 @@ public final class Main {
                 .setParameterExceptionHandler(Main::notUnderstood);
         // What comes after the lab is the benchmark's.
         commands.getSubcommands().get("bench").setStopAtPositional(true);
+        commands.getSubcommands().get("grade").registerConverter(GradeCommand.Shard.class, GradeCommand.Shard::parse);
         return commands;
     }
 

@@ -7,6 +7,7 @@
 //SOURCES Part.java
 //SOURCES Parts.java
 //SOURCES ../grader/workbook/*.java
+//SOURCES ../grader/box/*.java
 //SOURCES ../grader/check/*.java
 //SOURCES ../grader/compile/*.java
 //SOURCES ../grader/runner/*.java

@@ -4,7 +4,7 @@ import module java.base;
 
 /** Runs commands as a user would, and waits for their end. */
 public final class Commands {
-    private static final Duration LONGEST = Duration.ofMinutes(5);
+    private static final Duration LONGEST = Duration.ofMinutes(20);   // a class with programs that never end
 
     /** How a command ended. {@code output} is standard output, {@code errors} standard error. */
     public record Ended(int status, String output, String errors) {

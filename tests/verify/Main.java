@@ -8,6 +8,7 @@
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.19.2
 //DEPS io.github.java-diff-utils:java-diff-utils:4.12
 //DEPS org.jsoup:jsoup:1.24.1
+//DEPS dev.harrel:json-schema:1.8.1
 //MAIN verify.Main
 //SOURCES *.java
 //SOURCES lab/*.java
@@ -17,10 +18,15 @@
 //SOURCES ../grader/Main.java
 //SOURCES ../grader/commands/*.java
 //SOURCES ../grader/workbook/*.java
+//SOURCES ../grader/box/*.java
 //SOURCES ../grader/check/*.java
 //SOURCES ../grader/compile/*.java
 //SOURCES ../grader/runner/*.java
+//SOURCES ../grader/grade/*.java
 //SOURCES ../grader/show/*.java
+//SOURCES ../grader/grade/*.java
+//SOURCES ../grader/report/*.java
+//SOURCES ../grader/handout/*.java
 //SOURCES ../grader/speed/*.java
 //SOURCES ../grader/maintain/*.java
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xlog:disable
@@ -51,8 +57,9 @@ public final class Main implements Callable<Integer> {
     private static final List<String> OF_LABS =
             List.of("lab.LabFilesTest", "lab.ChapterTest", "lab.PrefixTest", "lab.MistakeTest");
     private static final List<String> OF_THE_REST = List.of("book.CatalogTest", "book.ConventionsTest", "book.BookTest",
-            "book.BookTextTest", "book.BookPagesTest", "book.BookBuildTest",
-            "tool.GraderTest", "tool.NewLabTest", "tool.HostileTest", "tool.WatchTest", "tool.TogetherTest",
+            "book.BookTextTest", "book.BookPagesTest", "book.BookBuildTest", "book.ClassPageTest",
+            "tool.GraderTest", "tool.GradeTest", "tool.ReportTest", "tool.HandoutTest", "tool.GradescopeZipTest",
+            "tool.NewLabTest", "tool.HostileTest", "tool.HostileClassTest", "tool.WatchTest", "tool.TogetherTest",
             "tool.LauncherTest");
     private static final String PARALLEL = "junit.jupiter.execution.parallel.";
     /** Twice the cores: a check waits as often as it works. */

@@ -12,7 +12,8 @@ public class Failures {
         for (var arg : args) {
             var label = arg.substring(arg.indexOf(' ') + 1);
             var to = arg.substring(0, arg.indexOf(' ')).split(":");
-            int limit = label.endsWith("no limit") ? 0 : 2000;
+            int limit = label.endsWith("no limit") ? 0
+                    : label.endsWith("neighbour") ? 10_000 : 2000;
             long start = System.nanoTime();
             try (var socket = new Socket()) {
                 socket.connect(new InetSocketAddress(

@@ -9,7 +9,7 @@ ip link set far up
 ip route add unreachable 10.9.1.0/24
 ip route add prohibit 10.9.2.0/24
 ip route add blackhole 10.9.3.0/24
-echo 1 >/proc/sys/net/ipv4/tcp_syn_retries
+echo 2 >/proc/sys/net/ipv4/tcp_syn_retries
 nft -f - <<'END'
 table ip firewall {
     chain arriving {

@@ -38,28 +38,32 @@ public class SilentDrop {
             throws Exception {
         long start = System.nanoTime();
         try (var lease = pool.borrow(SECOND)) {
-            IO.println("%s: lent after %d ms, unhealthy %d".formatted(check,
+            IO.println("%s: leased after %d ms, unhealthy %d".formatted(check,
                     (System.nanoTime() - start) / 1_000_000,
                     pool.stats().unhealthy()));
             IO.println("  " + ask(lease.get()));
         }
     }
 
-    /** A question has a limit, or the check hangs like everything else. */
+    /** Without a limit of its own, the check would wait like a borrower. */
     // tag::ask[]
     private static String ask(SocketChannel channel) throws IOException {
-        channel.socket().setSoTimeout(500);
-        channel.socket().getOutputStream().write('?');
+        var socket = channel.socket();
+        int before = socket.getSoTimeout();
+        socket.setSoTimeout(500);
         try {
-            return channel.socket().getInputStream().read() == '?'
+            socket.getOutputStream().write('?');
+            return socket.getInputStream().read() == '?'
                     ? "answered" : "closed";
         } catch (SocketTimeoutException e) {
             return "written without an exception, never answered";
+        } finally {
+            socket.setSoTimeout(before);
         }
     }
     // end::ask[]
 
-    /** As the given factory, but healthy is only who answers. */
+    /** As the given factory, but a connection is healthy if it is answered. */
     // tag::asking[]
     private record Asking(ConnectionPool.Factory<SocketChannel> tcp)
             implements ConnectionPool.Factory<SocketChannel> {

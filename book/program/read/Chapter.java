@@ -2,6 +2,8 @@ package program.read;
 
 import module java.base;
 
+import grader.workbook.ChapterLines;
+
 /**
  * A chapter's source.
  *
@@ -16,7 +18,7 @@ public record Chapter(String name, Path file, List<String> lines, Set<String> cu
         try (var files = Files.newDirectoryStream(edition.file("book/chapters"), "*" + ENDING)) {
             for (Path file : files) {
                 List<String> lines = Files.readAllLines(file);
-                Set<String> cut = edition.students() ? cutSolution(lines) : Set.of();
+                Set<String> cut = edition.students() ? ChapterLines.cutSolution(lines) : Set.of();
                 chapters.add(new Chapter(file.getFileName().toString().replace(ENDING, ""), file, lines, cut));
             }
         }
@@ -37,37 +39,9 @@ public record Chapter(String name, Path file, List<String> lines, Set<String> cu
         };
     }
 
-    /** Blanks the section whose id ends in -solution, so that line numbers stay; returns the ids that went with it. */
-    private static Set<String> cutSolution(List<String> lines) {
-        int anchor = indexOf(lines, 0, line -> line.matches("\\[#[\\w-]+-solution\\b.*"));
-        if (anchor == lines.size()) {
-            return Set.of();
-        }
-        int heading = indexOf(lines, anchor, line -> line.startsWith("== "));
-        int end = indexOf(lines, heading + 1, line -> line.startsWith("== "));
-        while (end < lines.size() && end > heading && lines.get(end - 1).matches("\\[.*]|//.*|\\s*")) {
-            end--;
-        }
-        Set<String> ids = new HashSet<>();
-        for (String line : lines.subList(anchor, end)) {
-            Pattern.compile("\\[#([\\w-]+)").matcher(line).results().forEach(m -> ids.add(m.group(1)));
-        }
-        lines.subList(anchor, end).replaceAll(_ -> "");
-        return ids;
-    }
-
     /** The first line, counted from 1, that contains the text; 1 where none does. */
     public int lineOf(String text) {
-        int at = indexOf(lines, 0, line -> line.contains(text));
+        int at = ChapterLines.indexOf(lines, 0, line -> line.contains(text));
         return at < lines.size() ? at + 1 : 1;
-    }
-
-    /** Where the first such line is; the number of lines where there is none. */
-    public static int indexOf(List<String> lines, int from, Predicate<String> wanted) {
-        int i = from;
-        while (i < lines.size() && !wanted.test(lines.get(i))) {
-            i++;
-        }
-        return Math.min(i, lines.size());
     }
 }

@@ -2,10 +2,10 @@ package program.render;
 
 import module java.base;
 
+import grader.workbook.ChapterLines;
 import org.asciidoctor.ast.Block;
 import org.asciidoctor.ast.Document;
 import org.asciidoctor.ast.StructuralNode;
-import program.read.Chapter;
 import program.read.Edition;
 import program.read.Reading;
 
@@ -32,7 +32,7 @@ record Widths(Edition edition, Reading reading) {
         Path chapter = reading.chapter().file();
         for (Path file : reading.files()) {
             List<String> lines = file.equals(chapter) ? List.of() : lines(file);
-            int at = Chapter.indexOf(lines, 0, source -> source.strip().equals(line.strip()));
+            int at = ChapterLines.indexOf(lines, 0, source -> source.strip().equals(line.strip()));
             if (at < lines.size()) {
                 reading.problem(file, at + 1, text + " (included by " + edition.shown(chapter) + ")");
                 return;

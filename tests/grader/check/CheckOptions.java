@@ -12,25 +12,35 @@ import module java.base;
  * @param patience         how long a single wait of a test may last, by step
  * @param testTimeout      how long one test may last
  * @param wallClock        how long the whole run may last
+ * @param forMarks         every check counts: those that a dying Java machine left over run in a new one; and a step
+ *                         whose TODO is still in the file passes as a whole or is to do
  */
 public record CheckOptions(int firstStep, int lastStep, boolean goOn, IntPredicate untilFirstFailed,
-                           IntFunction<Duration> patience, Duration testTimeout, Duration wallClock) {
+                           IntFunction<Duration> patience, Duration testTimeout, Duration wallClock,
+                           boolean forMarks) {
     private static final Duration PATIENCE = Duration.ofSeconds(10);
 
     /** Stops at the first step that is not passed. */
     public static final CheckOptions LEARNER = new CheckOptions(1, Integer.MAX_VALUE, false, step -> false,
-            step -> PATIENCE, Duration.ofSeconds(30), Duration.ofMinutes(3));
+            step -> PATIENCE, Duration.ofSeconds(30), Duration.ofMinutes(3), false);
     /** Runs every step. */
     public static final CheckOptions ALL = new CheckOptions(1, Integer.MAX_VALUE, true, step -> false,
-            step -> PATIENCE, Duration.ofSeconds(60), Duration.ofMinutes(5));
+            step -> PATIENCE, Duration.ofSeconds(60), Duration.ofMinutes(5), false);
+    /** Runs every step, whatever the program does meanwhile, but for a minute at most. */
+    public static final CheckOptions MARKS = new CheckOptions(1, Integer.MAX_VALUE, true, step -> false,
+            step -> PATIENCE, Duration.ofSeconds(20), Duration.ofSeconds(60), true);
 
     public CheckOptions withTestTimeout(Duration timeout) {
-        return new CheckOptions(firstStep, lastStep, goOn, untilFirstFailed, patience, timeout, wallClock);
+        return new CheckOptions(firstStep, lastStep, goOn, untilFirstFailed, patience, timeout, wallClock, forMarks);
+    }
+
+    public CheckOptions withWallClock(Duration limit) {
+        return new CheckOptions(firstStep, lastStep, goOn, untilFirstFailed, patience, testTimeout, limit, forMarks);
     }
 
     /** These steps alone, from {@code first} to {@code last}. */
     public CheckOptions ofSteps(int first, int last) {
-        return new CheckOptions(first, last, goOn, untilFirstFailed, patience, testTimeout, wallClock);
+        return new CheckOptions(first, last, goOn, untilFirstFailed, patience, testTimeout, wallClock, forMarks);
     }
 
     boolean asksFor(int step) {

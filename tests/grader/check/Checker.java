@@ -2,12 +2,14 @@ package grader.check;
 
 import module java.base;
 
+import grader.box.Box;
 import grader.check.Verdict.Expected;
 import grader.check.Verdict.Status;
 import grader.check.Verdict.StepResult;
 import grader.check.Verdict.TestResult;
 import grader.compile.Javac;
 import grader.compile.Libraries;
+import grader.runner.CompilerProcess;
 import grader.runner.RunnerProcess;
 import grader.speed.ContentCache;
 import grader.workbook.CannotCheck;
@@ -30,9 +32,12 @@ public final class Checker implements AutoCloseable {
 
     private final Workbook book;
     private final Reuse reuse;
+    private final Box box;
+    private final Optional<Path> privateTests;
     private final ContentCache cache;
     private final Libraries libraries;
     private Optional<Javac> javac = Optional.empty();
+    private Optional<CompilerProcess> compilerApart = Optional.empty();
     private Optional<RunnerProcess> ahead = Optional.empty();
 
     public Checker(Workbook book) {
@@ -40,14 +45,30 @@ public final class Checker implements AutoCloseable {
     }
 
     public Checker(Workbook book, Reuse reuse) {
+        this(book, reuse, Box.NONE, Optional.empty());
+    }
+
+    /**
+     * For other people's files: each is compiled in another process, too.
+     *
+     * @param privateTests a folder of a teacher's own tests, in folders that are named as those of the workbook
+     */
+    public Checker(Workbook book, Box box, Optional<Path> privateTests) {
+        this(book, Reuse.NEVER, box, privateTests);
+        compilerApart = Optional.of(new CompilerProcess());
+    }
+
+    private Checker(Workbook book, Reuse reuse, Box box, Optional<Path> privateTests) {
         this.book = book;
         this.reuse = reuse;
+        this.box = box;
+        this.privateTests = privateTests;
         cache = new ContentCache(book.cache());
         libraries = new Libraries(book, cache);
     }
 
     public TestPlan plan(Lab lab) throws IOException {
-        return TestPlan.prepare(lab, cache, libraries, javac());
+        return TestPlan.prepare(lab, privateTests, cache, libraries, javac());
     }
 
     /** The compiler that this checker keeps warm. */
@@ -66,7 +87,8 @@ public final class Checker implements AutoCloseable {
         var findings = List.<Javac.Finding>of();
         if (submission.refusal().isPresent()) {
             findings = List.of(Javac.Finding.about(submission.lab().fileName(), submission.refusal().get()));
-        } else if (!options.goOn() && submission.text().equals(submission.lab().skeleton())) {
+        } else if ((!options.goOn() || options.forMarks())
+                && submission.text().equals(submission.lab().skeleton())) {
             check.nothingWritten();
         } else {
             findings = compileAndRun(check);
@@ -79,7 +101,7 @@ public final class Checker implements AutoCloseable {
     private List<Javac.Finding> compileAndRun(Check check) throws IOException {
         var plan = check.plan;
         var classes = cache.temporary("lab");
-        prepare(plan);   // it starts while the compiler works
+        prepare(plan, classes);   // it starts while the compiler works
         var runner = ahead.orElseThrow();
         ahead = Optional.empty();
         boolean well = false;
@@ -89,10 +111,16 @@ public final class Checker implements AutoCloseable {
                 var trusted = plan.trustedFiles();
                 runner.load(plan.libraries(), plan.classesWith(classes));
                 check.run(runner);
+                while (check.wantsAnotherRunner()) {
+                    runner.close();
+                    runner = start(plan, classes);
+                    runner.load(plan.libraries(), plan.classesWith(classes));
+                    check.run(runner);
+                }
                 well = reuse == Reuse.WHILE_WELL && check.endedWell();
                 insistOn(trusted);
             } else {
-                well = true;   // no order has reached it
+                well = box == Box.NONE;   // no order has reached it; a box is made for one program
             }
             return findings;
         } finally {
@@ -119,20 +147,37 @@ public final class Checker implements AutoCloseable {
 
     /** Starts the next runner before it is needed. */
     public void prepare(Lab lab) throws IOException {
-        prepare(plan(lab));
+        var plan = plan(lab);
+        prepare(plan, plan.pristine());
     }
 
-    private void prepare(TestPlan plan) throws IOException {
+    private void prepare(TestPlan plan, Path classes) throws IOException {
         if (ahead.filter(runner -> runner.isAlive() && runner.jvmOptions().equals(plan.jvmOptions())).isEmpty()) {
             ahead.ifPresent(RunnerProcess::close);
-            ahead = Optional.of(RunnerProcess.start(plan.jvmOptions()));
+            ahead = Optional.of(start(plan, classes));
+        } else {
+            rehearse(plan, ahead.get());
         }
-        ahead.get().rehearse(plan.libraries(), plan.classesWith(plan.pristine()), plan.lab().testClass(),
+    }
+
+    /** @param classes where the learner's classes will be */
+    private RunnerProcess start(TestPlan plan, Path classes) throws IOException {
+        var readable = new ArrayList<>(plan.libraries());
+        readable.addAll(List.of(plan.folder(), classes));
+        var runner = RunnerProcess.start(plan.jvmOptions(), box, readable, plan.readsPackets());
+        rehearse(plan, runner);
+        return runner;
+    }
+
+    private static void rehearse(TestPlan plan, RunnerProcess runner) throws IOException {
+        runner.rehearse(plan.libraries(), plan.classesWith(plan.pristine()), plan.lab().testClass(),
                 plan.conditional());
     }
 
     private List<Javac.Finding> compile(Submission submission, TestPlan plan, Path classes) throws IOException {
-        var findings = javac().compile(List.of(submission.compilable()), plan.libraries(), classes);
+        var source = submission.compilable();
+        var findings = compilerApart.isPresent() ? compilerApart.get().compile(source, plan.libraries(), classes)
+                : javac().compile(List.of(source), plan.libraries(), classes);
         if (findings.isEmpty() && !onlyUnnamedPackage(classes)) {
             var firstLine = submission.text().lines().findFirst().orElse("");
             return List.of(new Javac.Finding(submission.lab().fileName(), 1, 1, firstLine,
@@ -156,21 +201,33 @@ public final class Checker implements AutoCloseable {
     @Override
     public void close() throws IOException {
         ahead.ifPresent(RunnerProcess::close);
+        compilerApart.ifPresent(CompilerProcess::close);
         if (javac.isPresent()) {
             javac.get().close();
         }
     }
 
-    /** One conversation with a runner: a step is ordered when the one before it has ended. */
+    /**
+     * One conversation with a runner: a step is ordered when the one before it has ended. Where marks are given and the
+     * program ends its runner, or hangs in it, the conversation goes on with another one.
+     */
     private static final class Check {
+        /** Long enough for a step that is done although its TODO line is still there. */
+        private static final Duration PATIENCE_WITH_TODO = Duration.ofSeconds(2);
+
         private final TestPlan plan;
         private final Submission submission;
         private final CheckOptions options;
         private final CheckListener listener;
         private final Set<Integer> toDo;
         private final List<StepResult> steps = new ArrayList<>();
+        private final Map<String, TestResult> open = new LinkedHashMap<>();   // of the step that is not ended yet
         private Optional<String> trouble = Optional.empty();
         private Set<String> disabled = Set.of();
+        private Optional<Instant> deadline = Optional.empty();
+        private boolean testHasBegun;   // in the present runner
+        private boolean renew;          // the tests that are left need another runner
+        private boolean neverBegins;    // whatever the test, the program ends the runner before it
         private boolean stopped;
         private boolean hung;
 
@@ -188,22 +245,16 @@ public final class Checker implements AutoCloseable {
         }
 
         private void run(RunnerProcess runner) throws IOException {
-            runner.limit(options.wallClock());
+            renew = false;
+            testHasBegun = false;
             disabled = runner.disabled();
-            for (var step : plan.steps()) {
-                boolean isToDo = toDo.contains(step.number());
-                if (stopped || !options.asksFor(step.number())) {
-                    end(step, all(step, isToDo ? Status.TODO : Status.NOT_RUN));
-                } else if (isToDo && !options.goOn()) {
-                    end(step, all(step, Status.TODO));
-                    stopped = true;
-                } else {
-                    listener.stepBegan(step);
-                    end(step, run(step, runner));
-                    stopped |= !options.goOn() && !steps.getLast().passed();
-                }
+            deadline = deadline.or(() -> Optional.of(Instant.now().plus(options.wallClock())));
+            runner.limit(Duration.between(Instant.now(), deadline.get()),
+                    "it was still running after " + options.wallClock().toSeconds() + " s");
+            while (steps.size() < plan.steps().size() && !renew) {
+                run(plan.steps().get(steps.size()), runner);
             }
-            if (endedWell()) {
+            if (endedWell() && !renew) {
                 runner.order("finish");
                 if (!runner.next().equals(List.of("done"))) {
                     trouble = Optional.of(runner.whyEnded());
@@ -212,8 +263,37 @@ public final class Checker implements AutoCloseable {
             runner.noLimit();
         }
 
+        private void run(TestPlan.Step step, RunnerProcess runner) throws IOException {
+            boolean isToDo = toDo.contains(step.number());
+            if (stopped || !options.asksFor(step.number())) {
+                end(step, all(step, isToDo ? Status.TODO : Status.NOT_RUN));
+            } else if (isToDo && !options.goOn()) {
+                end(step, all(step, Status.TODO));
+                stopped = true;
+            } else {
+                runTests(step, runner);
+                if (!renew) {
+                    end(step, ended(step));
+                    stopped |= !options.goOn() && !steps.getLast().passed();
+                }
+            }
+        }
+
+        /** Whether another runner has to run what is left. */
+        private boolean wantsAnotherRunner() {
+            return renew;
+        }
+
         private boolean endedWell() {
             return trouble.isEmpty() && !hung;
+        }
+
+        /** A step that may still be to do passes as a whole, or is. */
+        private List<TestResult> ended(TestPlan.Step step) {
+            var results = List.copyOf(open.values());
+            open.clear();
+            boolean isToDo = options.forMarks() && toDo.contains(step.number());
+            return isToDo && !StepResult.of(step, results).passed() ? all(step, Status.TODO) : results;
         }
 
         private void end(TestPlan.Step step, List<TestResult> results) {
@@ -225,48 +305,67 @@ public final class Checker implements AutoCloseable {
             return plan.of(step).stream().map(test -> new TestResult(test, status, "", "", "", 0)).toList();
         }
 
-        private List<TestResult> run(TestPlan.Step step, RunnerProcess runner) throws IOException {
-            var lab = plan.lab();
-            var expected = plan.of(step);
-            var patience = options.patience().apply(step.number());
-            boolean untilFirstFailed = options.untilFirstFailed().test(step.number());
-            var order = new ArrayList<>(List.of("step", lab.testClass(), lab.fileName(),
-                    Long.toString(patience.toMillis()), Long.toString(options.testTimeout().toSeconds()),
-                    Boolean.toString(untilFirstFailed)));
-            expected.forEach(test -> order.add(test.id()));
-            runner.order(order.toArray(String[]::new));
-            var results = new LinkedHashMap<String, TestResult>();
-            expected.forEach(test -> results.put(test.id(), TestResult.notRun(test)));
-            listen(runner, results);
-            return List.copyOf(results.values());
+        /** All tests of the step, or those that a runner before this one has left over. */
+        private void runTests(TestPlan.Step step, RunnerProcess runner) throws IOException {
+            if (open.isEmpty()) {
+                listener.stepBegan(step);
+                plan.of(step).forEach(test -> open.put(test.id(), TestResult.notRun(test)));
+            }
+            boolean mayBeToDo = options.forMarks() && toDo.contains(step.number());
+            var patience = mayBeToDo ? PATIENCE_WITH_TODO : options.patience().apply(step.number());
+            boolean untilFirstFailed = mayBeToDo || options.untilFirstFailed().test(step.number());
+            for (var testClass : plan.testClasses()) {
+                var ids = open.values().stream().filter(result -> result.status() == Status.NOT_RUN)
+                        .map(result -> result.test().id()).filter(id -> TestPlan.isOf(testClass, id)).toList();
+                boolean isEnough = stopped || renew || untilFirstFailed && hasFailed();
+                if (!ids.isEmpty() && !isEnough && !neverBegins) {
+                    var order = new ArrayList<>(List.of("step", testClass, plan.lab().fileName(),
+                            Long.toString(patience.toMillis()), Long.toString(options.testTimeout().toSeconds()),
+                            Boolean.toString(untilFirstFailed)));
+                    order.addAll(ids);
+                    runner.order(order.toArray(String[]::new));
+                    listen(runner);
+                }
+            }
+            if (neverBegins) {
+                failRest(trouble.orElseThrow(), "");
+            }
+        }
+
+        private void failRest(String message, String place) {
+            open.replaceAll((id, result) -> result.status() != Status.NOT_RUN ? result
+                    : new TestResult(result.test(), Status.FAIL, message, place, "", 0));
+        }
+
+        private boolean hasFailed() {
+            return open.values().stream().anyMatch(result -> result.status() == Status.FAIL);
         }
 
         /**
          * Takes the runner's records until the step is done. A test that began and did not end is where the program
          * died.
          */
-        private void listen(RunnerProcess runner, Map<String, TestResult> results) throws IOException {
+        private void listen(RunnerProcess runner) throws IOException {
             var running = Optional.<Expected>empty();
-            while (!stopped) {
+            while (!stopped && !renew && !neverBegins) {
                 var record = runner.next();
                 switch (record.isEmpty() ? "ended" : record.getFirst()) {
                     case "start" -> {
-                        running = Optional.ofNullable(results.get(record.get(1))).map(TestResult::test);
+                        testHasBegun = true;
+                        running = Optional.ofNullable(open.get(record.get(1))).map(TestResult::test);
                         running.ifPresent(listener::testBegan);
                     }
                     case "end" -> {
                         running = Optional.empty();
-                        results.computeIfPresent(record.get(1), (id, before) -> ended(before.test(), record));
+                        open.computeIfPresent(record.get(1), (id, before) -> ended(before.test(), record));
                     }
-                    case "container" -> results.replaceAll((id, result) -> result.status() != Status.NOT_RUN ? result
-                            : new TestResult(result.test(), Status.FAIL, record.get(1), record.get(2), "", 0));
+                    case "container" -> failRest(record.get(1), record.get(2));
                     case "step-done" -> {
                         return;
                     }
                     default -> {   // "crash", or no more records
                         trouble = Optional.of(record.isEmpty() ? runner.whyEnded() : record.get(1));
-                        died(running, results);
-                        stopped = true;
+                        died(running);
                     }
                 }
             }
@@ -279,6 +378,7 @@ public final class Checker implements AutoCloseable {
             listener.testEnded(result);
             hung |= word.equals("HUNG");
             stopped |= !options.goOn() && hung;   // its thread may spin on, and slow all that follow
+            renew |= options.forMarks() && word.equals("HUNG");
             return result;
         }
 
@@ -307,13 +407,24 @@ public final class Checker implements AutoCloseable {
             };
         }
 
-        private void died(Optional<Expected> running, Map<String, TestResult> results) {
-            var test = running.or(() -> results.values().stream()
-                    .filter(result -> result.status() == Status.NOT_RUN).map(TestResult::test).findFirst());
-            test.ifPresent(where -> {
-                results.put(where.id(), new TestResult(where, Status.FAIL, trouble.orElseThrow(), "", "", 0));
-                listener.testEnded(results.get(where.id()));
+        /**
+         * For marks the tests that are left get another runner, unless time is up, or the program has ended this one
+         * before any test began, as it would end the next.
+         */
+        private void died(Optional<Expected> running) {
+            boolean isTimeUp = !Instant.now().isBefore(deadline.orElseThrow());
+            stopped = !options.forMarks() || isTimeUp;
+            renew = !stopped && testHasBegun;
+            neverBegins = !stopped && !testHasBegun;
+            running.or(() -> stopped ? firstNotRun() : Optional.empty()).ifPresent(test -> {
+                open.put(test.id(), new TestResult(test, Status.FAIL, trouble.orElseThrow(), "", "", 0));
+                listener.testEnded(open.get(test.id()));
             });
+        }
+
+        private Optional<Expected> firstNotRun() {
+            return open.values().stream().filter(result -> result.status() == Status.NOT_RUN)
+                    .map(TestResult::test).findFirst();
         }
 
         private Verdict verdict(List<Javac.Finding> findings, long millis) {

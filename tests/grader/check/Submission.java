@@ -17,6 +17,9 @@ public record Submission(Lab lab, Path file, String text, Optional<String> refus
     private static final Pattern TODO = Pattern.compile("TODO step (\\d+): (.*?)(?:\"\\);)?\\s*$");
     private static final int MOST_BYTES = 1 << 20;
 
+    private static final String LINK =
+            "is a symbolic link that leads out of its folder, and is not followed: hand in the file itself";
+
     /**
      * A TODO that is still in the file: its step, the 1-based line of its statement or comment, and what it asks for.
      */
@@ -57,25 +60,41 @@ public record Submission(Lab lab, Path file, String text, Optional<String> refus
         if (!Files.isRegularFile(file)) {
             throw new CannotCheck("there is no file " + file);
         }
+        return inside(folder, lab, file);
+    }
+
+    /** A file of somebody's folder, whatever it is. */
+    public static Submission inside(Path folder, Lab lab, Path file) throws IOException {
+        if (!Files.isRegularFile(file)) {   // a pipe would wait for ever
+            return refused(lab, file, Files.isSymbolicLink(file) ? LINK : "is no regular file");
+        }
         return file.toRealPath().startsWith(folder.toRealPath()) ? read(lab, file)
-                : refused(lab, file, "is a symbolic link that leads out of its folder, and is not followed: "
-                        + "hand in the file itself");
+                : refused(lab, file, LINK);
     }
 
     private static Submission read(Lab lab, Path file) throws IOException {
-        if (Files.size(file) > MOST_BYTES) {
-            return refused(lab, file, "holds %,d bytes: a lab's file may hold 1 MiB".formatted(Files.size(file)));
-        }
-        try {
-            return new Submission(lab, file, Files.readString(file), Optional.empty());
-        } catch (CharacterCodingException e) {
-            return refused(lab, file, "is not UTF-8 text: save it as UTF-8");
+        try (var in = Files.newInputStream(file)) {
+            return read(lab, file, in);
         } catch (AccessDeniedException e) {
             throw new CannotCheck(lab.book().shown(file) + " may not be read: look at its permissions");
         }
     }
 
-    private static Submission refused(Lab lab, Path file, String why) {
+    /** The file's content from a folder or an archive; no more of it is read than a lab's file may hold. */
+    public static Submission read(Lab lab, Path file, InputStream in) throws IOException {
+        var bytes = in.readNBytes(MOST_BYTES + 1);
+        if (bytes.length > MOST_BYTES) {
+            return refused(lab, file, "is too large: a lab's file may hold 1 MiB");
+        }
+        try {
+            var text = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
+            return new Submission(lab, file, text, Optional.empty());
+        } catch (CharacterCodingException e) {
+            return refused(lab, file, "is not UTF-8 text: save it as UTF-8");
+        }
+    }
+
+    public static Submission refused(Lab lab, Path file, String why) {
         return new Submission(lab, file, "", Optional.of("the file " + why));
     }
 

@@ -22,13 +22,14 @@ import grader.workbook.Lab;
  * @param folder     holds {@code kit}, {@code classes} and the {@code pristine} skeleton, compiled, and the plan
  * @param libraries  what the learner's file is compiled with
  * @param jvmOptions what the lab and its tests ask of the Java machine
+ * @param sources     what all of it was made from
  */
 public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> tests, Path folder,
-                       List<Path> libraries, List<String> jvmOptions) {
+                       List<Path> libraries, List<String> jvmOptions, List<Path> sources) {
     public record Step(int number, String title, boolean further) {}
 
     private static final Pattern OPTIONS = Pattern.compile("^//(?:RUNTIME|JAVA)_OPTIONS (.*)$", Pattern.MULTILINE);
-    private static final String LAYOUT = "2";   // to be counted up with each change of what a folder holds
+    private static final String LAYOUT = "4";   // to be counted up with each change of what a folder holds
     private static final String PLAN = "plan";
     private static final String LOOK = "look";
 
@@ -39,6 +40,32 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
     /** Kit, tests, and the classes that they test. */
     List<Path> classesWith(Path tested) {
         return List.of(folder.resolve("kit"), folder.resolve("classes"), tested);
+    }
+
+    /** The test classes, the workbook's own first. */
+    List<String> testClasses() {
+        return Stream.concat(Stream.of(lab.testClass()), tests.stream().filter(Expected::isPrivate)
+                .map(test -> testClass(test.id()))).distinct().toList();
+    }
+
+    static boolean isOf(String testClass, String id) {
+        return testClass(id).equals(testClass);
+    }
+
+    /** JUnit's ids begin {@code [engine:junit-jupiter]/[class:TcpServerTest]/}. */
+    private static String testClass(String id) {
+        int begin = id.indexOf("[class:") + "[class:".length();
+        return id.substring(begin, id.indexOf(']', begin));
+    }
+
+    /** Whether the lab opens raw sockets. */
+    boolean readsPackets() {
+        return libraries.stream().anyMatch(library -> library.getFileName().toString().startsWith("pcap4j"));
+    }
+
+    /** The same as long as the tests ask the same, on any machine. */
+    public String digest() throws IOException {
+        return ContentCache.hash(sources);
     }
 
     /** The ids of the tests that have a condition. */
@@ -52,20 +79,31 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
     }
 
     /** All that the verdict rests on, but the JDK. */
-    TrustedFiles trustedFiles() throws IOException {
-        var files = new ArrayList<>(sources(lab));
+    public TrustedFiles trustedFiles() throws IOException {
+        var files = new ArrayList<>(sources);
         files.addAll(Folders.files(folder));
         files.addAll(libraries);
         files.addAll(Jvm.classPath());
         return TrustedFiles.of(files);
     }
 
-    /** What the tests are made from. */
-    private static List<Path> sources(Lab lab) throws IOException {
+    private static List<Path> sources(Lab lab, List<Path> privateTests) throws IOException {
         var files = new ArrayList<>(Folders.javaFiles(lab.book().root().resolve("tests", "kit")));
         files.addAll(List.of(lab.tests().resolve(lab.testClass() + ".java"), lab.skeletonFile(),
                 lab.book().root().resolve("book", "curriculum.json")));
+        files.addAll(privateTests);
         return files;
+    }
+
+    /** A teacher's own tests of a lab: the test classes in the folder of its name. */
+    private static List<Path> privateTests(Lab lab, Optional<Path> folder) throws IOException {
+        var dir = folder.map(each -> each.toAbsolutePath().resolve(lab.slug())).filter(Files::isDirectory);
+        var found = dir.isPresent() ? Folders.javaFiles(dir.get()) : List.<Path>of();
+        if (found.stream().anyMatch(file -> file.endsWith(lab.testClass() + ".java"))) {
+            throw new CannotCheck("%s has the name of the workbook's own tests: call it %sPrivateTest.java, for example"
+                    .formatted(dir.get().resolve(lab.testClass() + ".java"), lab.type()));
+        }
+        return found;
     }
 
     /**
@@ -73,20 +111,23 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
      * remembered, and how the compiled files looked stands beside them: to compare that is quicker than to read and
      * hash them, and tells of files that somebody else has written since.
      */
-    static TestPlan prepare(Lab lab, ContentCache cache, Libraries libraries, Javac javac) throws IOException {
-        var stamp = Runtime.version() + " " + TrustedFiles.of(sources(lab));
-        var classPath = Integer.toHexString(Jvm.classPath().hashCode());
-        var memory = lab.book().cache().resolve("stamp-" + lab.number() + "-" + classPath);
+    static TestPlan prepare(Lab lab, Optional<Path> ownTests, ContentCache cache, Libraries libraries, Javac javac)
+            throws IOException {
+        var privateTests = privateTests(lab, ownTests);
+        var sources = sources(lab, privateTests);
+        var stamp = Runtime.version() + " " + TrustedFiles.of(sources);
+        var madeWith = Integer.toHexString(List.of(Jvm.classPath(), privateTests).hashCode());
+        var memory = lab.book().cache().resolve("stamp-" + lab.number() + "-" + madeWith);
         var lines = Files.exists(memory) ? Files.readAllLines(memory) : List.<String>of();
         if (lines.size() == 2 && lines.getFirst().equals(stamp) && isAsItWasMade(Path.of(lines.getLast()))) {
-            var known = read(lab, Path.of(lines.getLast()));
+            var known = read(lab, sources, Path.of(lines.getLast()));
             if (known.libraries().stream().allMatch(Files::exists)) {
                 return known;
             }
         }
-        var folder = make(lab, cache, libraries, javac);
+        var folder = make(lab, privateTests, cache, libraries, javac);
         remember(memory, List.of(stamp, folder.toString()));
-        return read(lab, folder);
+        return read(lab, sources, folder);
     }
 
     /** Whoever reads it meanwhile sees the old lines or the new ones. */
@@ -104,11 +145,15 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
         return TrustedFiles.of(files).looksBelow(folder);
     }
 
-    private static Path make(Lab lab, ContentCache cache, Libraries libraries, Javac javac) throws IOException {
+    private static Path make(Lab lab, List<Path> privateTests, ContentCache cache, Libraries libraries, Javac javac)
+            throws IOException {
         var skeleton = lab.skeleton();
         var kit = SourceText.in(lab.book().root().resolve("tests", "kit"));
-        var test = SourceText.of(lab.tests().resolve(lab.testClass() + ".java"));
-        var sources = Stream.concat(Stream.of(skeleton, test.text()), kit.stream().map(SourceText::text)).toList();
+        var tests = new ArrayList<>(List.of(SourceText.of(lab.tests().resolve(lab.testClass() + ".java"))));
+        for (var file : privateTests) {
+            tests.add(SourceText.of(file));
+        }
+        var sources = Stream.of(Stream.of(skeleton), texts(tests), texts(kit)).flatMap(each -> each).toList();
         var found = libraries.classPath(sources);
         var key = new ArrayList<Object>(List.of(LAYOUT, Runtime.version(), Maker.GRADERS_LIBRARIES, found));
         key.addAll(sources);
@@ -120,11 +165,15 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
             cache.forget(kind, hash);
         }
         var made = cache.get(kind, hash, fresh -> {
-            new Maker(lab, fresh, found, cache, javac).make(skeleton, kit, test);
+            new Maker(lab, fresh, found, javac).make(skeleton, kit, tests);
             Files.writeString(fresh.resolve(LOOK), look(fresh));
         });
         cache.deleteOutdated(kind, made);
         return made;
+    }
+
+    private static Stream<String> texts(List<SourceText> sources) {
+        return sources.stream().map(SourceText::text);
     }
 
     /** What these sources ask of the Java machine, in JBang's lines. */
@@ -133,7 +182,7 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
                 .flatMap(line -> Stream.of(line.group(1).strip().split("\\s+"))).distinct().toList();
     }
 
-    private static TestPlan read(Lab lab, Path folder) throws IOException {
+    private static TestPlan read(Lab lab, List<Path> sources, Path folder) throws IOException {
         var title = "";
         var libraries = new ArrayList<Path>();
         var options = new ArrayList<String>();
@@ -148,50 +197,55 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
                 case "step" -> steps.put(Integer.valueOf(field[1]),
                         new Step(Integer.parseInt(field[1]), field[2], Boolean.parseBoolean(field[3])));
                 default -> tests.add(new Expected(
-                        field[1], Integer.parseInt(field[2]), field[3], Boolean.parseBoolean(field[4])));
+                        field[1], Integer.parseInt(field[2]), field[3], Boolean.parseBoolean(field[4]),
+                        !isOf(lab.testClass(), field[1])));
             }
         }
-        return new TestPlan(lab, title, List.copyOf(steps.values()), tests, folder, libraries, options);
+        return new TestPlan(lab, title, List.copyOf(steps.values()), tests, folder, libraries, options, sources);
     }
 
     /** Fills the cache folder of one lab's tests. */
-    private record Maker(Lab lab, Path dir, List<Path> libraries, ContentCache cache, Javac javac) {
+    private record Maker(Lab lab, Path dir, List<Path> libraries, Javac javac) {
         /** The grader's class path: first its own jar, whose classes no test sees, then JUnit and the rest. */
         private static final List<Path> GRADERS_LIBRARIES = Jvm.classPath().stream().skip(1).toList();
 
-        void make(String skeleton, List<SourceText> kit, SourceText test) throws IOException {
+        /** @param tests the workbook's own first */
+        void make(String skeleton, List<SourceText> kit, List<SourceText> tests) throws IOException {
             var kitClasses = Files.createDirectory(dir.resolve("kit"));
             var testClasses = Files.createDirectory(dir.resolve("classes"));
             var pristine = Files.createDirectory(dir.resolve("pristine"));
             var forTests = concat(GRADERS_LIBRARIES, libraries, List.of(kitClasses, testClasses, pristine));
             must(kit, concat(GRADERS_LIBRARIES, libraries), kitClasses);
             must(List.of(new SourceText(lab.fileName(), skeleton)), libraries, pristine);
-            must(List.of(test), forTests, testClasses);
+            must(tests, forTests, testClasses);
             var plan = new ArrayList<>(List.of("lab\t" + Curriculum.read(lab.book()).of(lab).title()));
             libraries.forEach(library -> plan.add("library\t" + library));
-            options(skeleton + test.text()).forEach(option -> plan.add("option\t" + option));
-            plan.addAll(plan(List.of(kitClasses, testClasses, pristine)));
+            options(skeleton + tests.getFirst().text()).forEach(option -> plan.add("option\t" + option));
+            plan.addAll(plan(tests, List.of(kitClasses, testClasses, pristine)));
             Files.write(dir.resolve(PLAN), plan);
         }
 
         private void must(List<SourceText> sources, List<Path> classPath, Path out) throws IOException {
             for (var finding : javac.compile(sources, classPath, out)) {
-                throw new CannotCheck("the workbook's own " + finding.file() + " does not compile, line "
-                        + finding.line() + ": " + finding.message());
+                throw new CannotCheck("%s, which the lab is checked with, does not compile, line %d: %s"
+                        .formatted(finding.file(), finding.line(), finding.message()));
             }
         }
 
-        private List<String> plan(List<Path> classes) throws IOException {
-            var steps = new TreeSet<String>();
+        private List<String> plan(List<SourceText> sources, List<Path> classes) throws IOException {
+            var steps = new TreeMap<Integer, String>();
             var tests = new ArrayList<String>();   // in the order of their source: the most basic comes first
             try (var runner = RunnerProcess.start(List.of())) {
                 runner.load(libraries, classes);
-                runner.order("plan", lab.testClass());
-                var trouble = "the tests of lab " + lab.number() + " could not be listed";
-                for (var record : runner.nextUntil("planned", trouble)) {
-                    steps.add(String.join("\t", "step", record.get(2), record.get(3), record.get(4)));
-                    var title = record.get(6).replace('_', ' ');
-                    tests.add(String.join("\t", "test", record.get(1), record.get(2), title, record.get(5)));
+                for (var source : sources) {
+                    var file = source.getName().substring(1);
+                    runner.order("plan", file.replace(".java", ""));
+                    for (var record : runner.nextUntil("planned", "the tests of " + file + " could not be listed")) {
+                        boolean isPrivate = source != sources.getFirst();
+                        addStep(steps, record, isPrivate ? file : "");
+                        var title = record.get(6).replace('_', ' ');
+                        tests.add(String.join("\t", "test", record.get(1), record.get(2), title, record.get(5)));
+                    }
                 }
             }
             int wanted = Curriculum.read(lab.book()).of(lab).steps().size();
@@ -199,7 +253,18 @@ public record TestPlan(Lab lab, String title, List<Step> steps, List<Expected> t
                 throw new CannotCheck("lab %s has %d steps, but only %d of them have a test"
                         .formatted(lab.number(), wanted, steps.size()));
             }
-            return Stream.of(steps, tests).flatMap(Collection::stream).toList();
+            return Stream.of(steps.values(), tests).flatMap(Collection::stream).toList();
+        }
+
+        /** The workbook's own tests say which steps there are; a private test belongs to one of them. */
+        private void addStep(Map<Integer, String> steps, List<String> test, String privateFile) {
+            int number = Integer.parseInt(test.get(2));
+            if (privateFile.isEmpty()) {
+                steps.putIfAbsent(number, String.join("\t", "step", test.get(2), test.get(3), test.get(4)));
+            } else if (!steps.containsKey(number)) {
+                throw new CannotCheck("%s has tests for step %d, but lab %s has no such step"
+                        .formatted(privateFile, number, lab.number()));
+            }
         }
 
         @SafeVarargs

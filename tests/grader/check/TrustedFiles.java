@@ -7,13 +7,13 @@ import module java.base;
  * the kernel saw the file changed, which no program can set back. A learner's program runs with the rights of whoever
  * checks it: it can write to these files, but not without being seen.
  */
-final class TrustedFiles {
+public final class TrustedFiles {
     private static final boolean UNIX = FileSystems.getDefault().supportedFileAttributeViews().contains("unix");
     private static final String ATTRIBUTES = UNIX ? "unix:size,lastModifiedTime,ctime,ino" : "size,lastModifiedTime";
 
     private final SequencedMap<Path, String> looks = new LinkedHashMap<>();
 
-    static TrustedFiles of(Collection<Path> files) {
+    public static TrustedFiles of(Collection<Path> files) {
         var trusted = new TrustedFiles();
         files.forEach(file -> trusted.looks.put(file, look(file)));
         return trusted;
@@ -28,8 +28,16 @@ final class TrustedFiles {
         }
     }
 
+    /** These, and those. */
+    public TrustedFiles and(TrustedFiles others) {
+        var all = new TrustedFiles();
+        all.looks.putAll(looks);
+        others.looks.forEach(all.looks::putIfAbsent);
+        return all;
+    }
+
     /** Those that look different now. */
-    List<Path> changed() {
+    public List<Path> changed() {
         return looks.entrySet().stream().filter(each -> !look(each.getKey()).equals(each.getValue()))
                 .map(Map.Entry::getKey).toList();
     }

@@ -31,8 +31,9 @@ public record Verdict(TestPlan plan, Submission submission, List<Javac.Finding> 
      * A test that must report: known before the learner's code runs.
      *
      * @param mayBeSkipped it has a condition, for example that a program is installed
+     * @param isPrivate    of a teacher's own tests
      */
-    public record Expected(String id, int step, String title, boolean mayBeSkipped) {}
+    public record Expected(String id, int step, String title, boolean mayBeSkipped, boolean isPrivate) {}
 
     /**
      * One test's end.

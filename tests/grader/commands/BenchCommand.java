@@ -10,9 +10,11 @@ import picocli.CommandLine.Parameters;
 @Command(name = "bench", description = "Measures a lab's solution beside a peer, in one run.")
 public final class BenchCommand extends WorkbookCommand {
     private static final String TOOL = "edit-to-verdict";
+    private static final String CLASS = "grade";
 
     @Parameters(index = "0", paramLabel = "LAB",
-            description = "Number or name of the lab, or «" + TOOL + "»: the workbook's own speed, beside Maven.")
+            description = "Number or name of the lab, or «" + TOOL + "»: the workbook's own speed, beside Maven; "
+                    + "or «" + CLASS + "»: how many students it grades in a minute.")
     String lab;
 
     @Parameters(index = "1..*", arity = "0..*", paramLabel = "OPTION",
@@ -25,8 +27,12 @@ public final class BenchCommand extends WorkbookCommand {
     }
 
     private Path script() throws IOException {
+        var own = book.root().resolve("tests", "grader", "maintain", "bench");
         if (lab.equals(TOOL)) {
-            return book.root().resolve("tests", "grader", "maintain", "bench", "EditToVerdict.java");
+            return own.resolve("EditToVerdict.java");
+        }
+        if (lab.equals(CLASS)) {
+            return own.resolve("GradeClass.java");
         }
         var found = book.lab(lab);
         return found.tests().resolve(found.type() + "Bench.java");

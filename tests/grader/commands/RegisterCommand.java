@@ -32,12 +32,17 @@ public final class RegisterCommand extends WorkbookCommand {
 
     /** @param grader all commands of the grader */
     public static Catalog of(Workbook book, CommandLine grader) {
+        return new Catalog(book, commands(grader));
+    }
+
+    /** By name, with what each does. */
+    static SequencedMap<String, String> commands(CommandLine grader) {
         var commands = new LinkedHashMap<String, String>();
         grader.getSubcommands().forEach((name, command) -> {
             if (!command.getCommandSpec().usageMessage().hidden()) {
                 commands.put(name, command.getCommandSpec().usageMessage().description()[0]);
             }
         });
-        return new Catalog(book, commands);
+        return commands;
     }
 }

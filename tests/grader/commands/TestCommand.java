@@ -6,7 +6,7 @@ import grader.check.CheckListener;
 import grader.check.CheckOptions;
 import grader.check.Checker;
 import grader.check.Submission;
-import grader.show.ExercismReport;
+import grader.report.ExercismReport;
 import grader.show.StepTree;
 import grader.workbook.Progress;
 import picocli.CommandLine.Command;

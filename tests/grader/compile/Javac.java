@@ -34,6 +34,7 @@ public final class Javac implements AutoCloseable {
 
     private final JavaCompiler compiler = javax.tools.ToolProvider.getSystemJavaCompiler();
     private StandardJavaFileManager files;
+    private boolean busy;
 
     public Javac() {
         if (compiler == null) {
@@ -69,10 +70,16 @@ public final class Javac implements AutoCloseable {
             case BROKE_DOWN -> gaveUp(file, words.toString());
             case TOO_LONG -> {
                 files = fileManager();   // the compiler that works on has the other one
+                busy = true;
                 yield List.of(Finding.about(file, "the compiler had worked for " + LONGEST.toSeconds()
                         + " s and was not done\nlikely: a generated table, or generic calls nested in one another"));
             }
         };
+    }
+
+    /** Whether a file that took too long is still being compiled: nothing but the end of the JVM ends that. */
+    public boolean isBusy() {
+        return busy;
     }
 
     private enum Outcome { SUCCESS, ERRORS, BROKE_DOWN, TOO_LONG }

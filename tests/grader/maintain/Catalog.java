@@ -37,7 +37,7 @@ public record Catalog(Workbook book, SequencedMap<String, String> commands) {
         for (var lab : book.labs()) {
             var name = "Lab " + lab.number() + ": " + Curriculum.read(book).of(lab).title();
             aliases.add(script("lab-" + lab.number(), book.path(lab.file()), name + ", your file"));
-            aliases.add(script("solution-" + lab.number(), book.path(lab.solution()), name + ", the full solution"));
+            add(aliases, "solution-" + lab.number(), book.path(lab.solution()), name + ", the full solution");
             aliases.add(grader("test-" + lab.number(), List.of("test", lab.number()),
                     "Checks lab " + lab.number() + " step by step"));
             templates.add("    %s: { \"file-refs\": { \"{filename}\": %s }, \"description\": %s }".formatted(
@@ -47,12 +47,20 @@ public record Catalog(Workbook book, SequencedMap<String, String> commands) {
         for (var command : commands.entrySet()) {
             aliases.add(grader(command.getKey(), List.of(command.getKey()), command.getValue()));
         }
-        aliases.add(script("together", "tests/together/Together.java",
-                "Runs six labs together, each in a process of its own"));
-        aliases.add(script("book", "book/program/Book.java", "Renders the HTML book"));
-        aliases.add(script("verify", "tests/verify/Main.java", "For maintainers: checks the workbook itself"));
+        add(aliases, "together", "tests/together/Together.java",
+                "Runs six labs together, each in a process of its own");
+        add(aliases, "book", "book/program/Book.java", "Renders the HTML book");
+        add(aliases, "verify", "tests/verify/Main.java", "For maintainers: checks the workbook itself");
         return "{\n  \"aliases\": {\n" + String.join(",\n", aliases) + "\n  },\n"
                 + "  \"templates\": {\n" + String.join(",\n", templates) + "\n  }\n}\n";
+    }
+
+    /** A students' copy does not have every file. */
+    private void add(List<String> aliases, String alias, String file, String description)
+            throws JsonProcessingException {
+        if (Files.exists(book.root().resolve(file))) {
+            aliases.add(script(alias, file, description));
+        }
     }
 
     private static String script(String alias, String file, String description) throws JsonProcessingException {

@@ -4,6 +4,8 @@ import static org.junit.platform.engine.discovery.DiscoverySelectors.selectClass
 
 import module java.base;
 
+import grader.compile.Javac;
+import grader.compile.SourceText;
 import grader.workbook.Workbook;
 import org.junit.jupiter.engine.JupiterTestEngine;
 import org.junit.platform.engine.CancellationToken;
@@ -29,11 +31,15 @@ import org.junit.platform.launcher.core.LauncherFactory;
  *   load LIBRARIES CLASSES                              a class path of its own for what follows
  *   plan CLASS                                          lists the tests of a class
  *   step CLASS FILE PATIENCE TIMEOUT FIRST ID…          runs tests
+ *   compile NAME TEXT CLASSPATH OUT                     compiles one file
  *   finish                                              is answered when all before it has been done
  * </pre>
  * It ends with {@code halt}, whatever threads the learner's program has left.
  */
 public final class RunnerMain {
+    /** Said of a compiler that cannot take another file. */
+    static final String BUSY = "busy";
+
     private static final int MOST_OUTPUT = 64 * 1024;
 
     private final PrintStream out;
@@ -41,6 +47,7 @@ public final class RunnerMain {
     private final Capture printed = new Capture();
     private final Launcher launcher = quietLauncher();
     private final TestClassPath classPath = new TestClassPath();
+    private Optional<Javac> javac = Optional.empty();
     private SealedRecords records;
 
     private RunnerMain(SocketChannel grader) {
@@ -65,6 +72,7 @@ public final class RunnerMain {
             switch (order[0]) {
                 case "rehearse" -> {
                     load(order[1], order[2]);
+                    classPath.load(order[3]);   // before any code of a learner's, a failure is not the learner's
                     warmUp(order[3]);
                     tellDisabled(List.of(order).subList(4, order.length));
                 }
@@ -78,6 +86,7 @@ public final class RunnerMain {
                     var ids = List.of(order).subList(6, order.length);
                     runStep(order[2], order[4], Boolean.parseBoolean(order[5]), ids);
                 }
+                case "compile" -> compile(order[1], Path.of(order[2]), order[3], Path.of(order[4]));
                 default -> send("done");
             }
         }
@@ -133,6 +142,18 @@ public final class RunnerMain {
                     Boolean.toString(Conditions.stand(source)), source.getMethodName());
         }
         send("planned");
+    }
+
+    private void compile(String name, Path text, String libraries, Path out) throws IOException {
+        javac = javac.or(() -> Optional.of(new Javac()));
+        var source = new SourceText(name, Files.readString(text));
+        var path = Stream.of(libraries.split(File.pathSeparator)).filter(each -> !each.isEmpty()).map(Path::of)
+                .toList();
+        for (var found : javac.get().compile(List.of(source), path, out)) {
+            send("found", found.file(), Long.toString(found.line()), Long.toString(found.column()), found.source(),
+                    found.message());
+        }
+        send("compiled", javac.get().isBusy() ? BUSY : "ready");
     }
 
     private List<TestIdentifier> tests(List<? extends DiscoverySelector> selectors) {

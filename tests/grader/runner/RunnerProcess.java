@@ -2,6 +2,7 @@ package grader.runner;
 
 import module java.base;
 
+import grader.box.Box;
 import grader.speed.Jvm;
 import grader.workbook.CannotCheck;
 
@@ -14,7 +15,20 @@ public final class RunnerProcess implements AutoCloseable {
     private static final int LONGEST_LINE = 1 << 20;
     private static final int KEY_BYTES = 32;
 
+    /** Runners that are at work: none of them outlives the grader. */
+    private static final Set<RunnerProcess> RUNNING = ConcurrentHashMap.newKeySet();
+
+    private static volatile boolean graderEnds;
+
+    static {
+        Runtime.getRuntime().addShutdownHook(Thread.ofPlatform().unstarted(() -> {
+            graderEnds = true;
+            RUNNING.forEach(RunnerProcess::close);
+        }));
+    }
+
     private final Process process;
+    private final Box.Room room;
     private final List<String> jvmOptions;
     private final ServerSocketChannel listener;
     private final SealedRecords records;
@@ -27,9 +41,10 @@ public final class RunnerProcess implements AutoCloseable {
     private Optional<Future<?>> limit = Optional.empty();
     private volatile String ended = "";
 
-    private RunnerProcess(Process process, List<String> jvmOptions, ServerSocketChannel listener,
+    private RunnerProcess(Process process, Box.Room room, List<String> jvmOptions, ServerSocketChannel listener,
                           SealedRecords records, Strays strays) {
         this.process = process;
+        this.room = room;
         this.jvmOptions = jvmOptions;
         this.listener = listener;
         this.records = records;
@@ -43,6 +58,17 @@ public final class RunnerProcess implements AutoCloseable {
 
     /** Starts a runner. @param jvmOptions a lab's own, after ours */
     public static RunnerProcess start(List<String> jvmOptions) throws IOException {
+        return start(jvmOptions, Box.NONE, List.of(), false);
+    }
+
+    /**
+     * Starts a runner in a box.
+     *
+     * @param readable     what it reads beside its own class path
+     * @param readsPackets whether it captures packets
+     */
+    public static RunnerProcess start(List<String> jvmOptions, Box box, List<Path> readable, boolean readsPackets)
+            throws IOException {
         var listener = ServerSocketChannel.open(StandardProtocolFamily.UNIX).bind(null);
         var address = ((UnixDomainSocketAddress) listener.getLocalAddress()).getPath();
         var command = new ArrayList<>(List.of(Jvm.java()));
@@ -51,13 +77,16 @@ public final class RunnerProcess implements AutoCloseable {
         command.addAll(jvmOptions);
         command.addAll(List.of("-cp", System.getProperty("java.class.path"),
                 "grader.runner.RunnerMain", address.toString()));
-        var builder = new ProcessBuilder(command)
+        var files = Stream.concat(Jvm.classPath().stream(), readable.stream()).toList();
+        var room = box.roomFor(new Box.Program(command, files, Optional.of(address), readsPackets));
+        var builder = room.builder()
                 .redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(ProcessBuilder.Redirect.DISCARD);
         builder.environment().put("LC_ALL", "C.UTF-8");   // the operating system's messages in English, everywhere
         var strays = Strays.of(HexFormat.of().formatHex(random()));
         strays.mark(builder.environment());
         var key = random();
-        var runner = new RunnerProcess(builder.start(), jvmOptions, listener, new SealedRecords(key), strays);
+        var runner = new RunnerProcess(builder.start(), room, jvmOptions, listener, new SealedRecords(key), strays);
+        RUNNING.add(runner);
         runner.order(HexFormat.of().formatHex(key));
         return runner;
     }
@@ -77,11 +106,10 @@ public final class RunnerProcess implements AutoCloseable {
         return jvmOptions;
     }
 
-    /** Ends the runner when this much time has gone by, unless {@link #noLimit} comes first. */
-    public void limit(Duration wallClock) {
+    /** Ends the runner, and says why, when this much time has gone by, unless {@link #noLimit} comes first. */
+    public void limit(Duration left, String why) {
         noLimit();
-        limit = Optional.of(clock.schedule(() -> end("it was still running after " + wallClock.toSeconds() + " s"),
-                wallClock.toMillis(), TimeUnit.MILLISECONDS));
+        limit = Optional.of(clock.schedule(() -> end(why), left.toMillis(), TimeUnit.MILLISECONDS));
     }
 
     public void noLimit() {
@@ -123,6 +151,20 @@ public final class RunnerProcess implements AutoCloseable {
         order("load", joined(libraries), joined(classes));
     }
 
+    /** What the compiler finds in a file, and a last record that says how it is now. */
+    List<List<String>> compile(String name, Path text, List<Path> classPath, Path out) throws IOException {
+        order("compile", name, text.toString(), joined(classPath), out.toString());
+        var answer = new ArrayList<List<String>>();
+        do {
+            var record = next();
+            if (record.isEmpty() || record.getFirst().equals("crash")) {
+                throw new CannotCheck("the compiler ended: " + (record.isEmpty() ? whyEnded() : record.getLast()));
+            }
+            answer.add(record);
+        } while (!answer.getLast().getFirst().equals("compiled"));
+        return answer;
+    }
+
     private static String joined(List<Path> paths) {
         return paths.stream().map(Path::toString).collect(Collectors.joining(File.pathSeparator));
     }
@@ -143,6 +185,9 @@ public final class RunnerProcess implements AutoCloseable {
     public List<String> next() throws IOException {
         var line = line();
         if (line.isEmpty()) {
+            if (graderEnds) {
+                throw new CannotCheck("the grader was ended");
+            }
             return List.of();
         }
         var fields = records.open(line.get());
@@ -209,8 +254,11 @@ public final class RunnerProcess implements AutoCloseable {
             return ended;
         }
         try {
-            return process.waitFor(5, TimeUnit.SECONDS)
-                    ? "the program ended the Java machine itself, with status " + process.exitValue()
+            boolean hasEnded = process.waitFor(5, TimeUnit.SECONDS);
+            if (room.limitReached().isPresent()) {
+                return room.limitReached().get();
+            }
+            return hasEnded ? "the program ended the Java machine itself, with status " + process.exitValue()
                             + " (System.exit or Runtime.halt?)"
                     : "the program closed the runner's connection to the grader";
         } catch (InterruptedException e) {
@@ -237,5 +285,7 @@ public final class RunnerProcess implements AutoCloseable {
         end("the check was over");
         strays.end();
         stopListening();
+        room.close();
+        RUNNING.remove(this);
     }
 }

@@ -22,6 +22,9 @@ public final class ContentCache {
      */
     private static final Duration OUTDATED = Duration.ofDays(1);
 
+    /** A runner in a box is another user. */
+    private static final Set<PosixFilePermission> READABLE = PosixFilePermissions.fromString("rwxr-xr-x");
+
     private final Path root;
 
     public ContentCache(Path root) {
@@ -58,7 +61,11 @@ public final class ContentCache {
 
     /** A new folder that whoever asked for it deletes. */
     public Path temporary(String kind) throws IOException {
-        return Files.createTempDirectory(Files.createDirectories(root), "." + kind + "-");
+        var folder = Files.createTempDirectory(Files.createDirectories(root), "." + kind + "-");
+        if (FileSystems.getDefault().supportedFileAttributeViews().contains("posix")) {
+            Files.setPosixFilePermissions(folder, READABLE);
+        }
+        return folder;
     }
 
     /**

@@ -10,6 +10,7 @@ import module java.base;
  */
 public record Workbook(Path root, Path state) {
     private static final Pattern SLUG = Pattern.compile("4\\d\\d-[a-z0-9-]+");
+    private static final Pattern RANGE = Pattern.compile("4\\d\\d-4\\d\\d");
     private static final String TEST = "Test.java";
 
     /** The workbook around the current folder, or else the one whose launcher was called. */
@@ -78,13 +79,26 @@ public record Workbook(Path root, Path state) {
                         "there is no lab " + asked + " here; " + jbang() + " progress lists the labs"));
     }
 
-    /** The labs of these numbers or slugs, in this order; all labs where none is named. */
+    /**
+     * The labs of these numbers or slugs, in this order; all labs where none is named. {@code 401-405} are those from
+     * 401 to 405 that are here.
+     */
     public List<Lab> labs(List<String> asked) throws IOException {
-        var found = new ArrayList<Lab>();
+        var found = new LinkedHashSet<Lab>();
         for (var each : asked) {
-            found.add(lab(each));
+            found.addAll(RANGE.matcher(each).matches() ? range(each) : List.of(lab(each)));
         }
-        return asked.isEmpty() ? labs() : found;
+        return asked.isEmpty() ? labs() : List.copyOf(found);
+    }
+
+    private List<Lab> range(String asked) throws IOException {
+        var ends = asked.split("-");
+        var found = labs().stream().filter(lab -> lab.number().compareTo(ends[0]) >= 0
+                && lab.number().compareTo(ends[1]) <= 0).toList();
+        if (found.isEmpty()) {
+            throw new CannotCheck("no lab from " + ends[0] + " to " + ends[1] + " is here");
+        }
+        return found;
     }
 
     private Optional<Lab> bySlug(String slug) {

@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import module java.base;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import grader.speed.Jvm;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Test;
 import verify.Commands;
@@ -40,55 +39,32 @@ class BookPagesTest {
         }
     }
 
-    /** A file of a package that npm has installed globally. */
-    private static Path npm(String module, String file) throws Exception {
-        assumeTrue(Commands.onPath("npm").isPresent(), "it needs npm's " + module);
-        var root = Commands.run(Selection.root(), Map.of(), "npm", "root", "--global").output().strip();
-        var found = Path.of(root, module, file);
-        assumeTrue(Files.exists(found), "it needs npm's " + module);
-        return found;
-    }
-
     private static URI page(String name) throws Exception {
         return RenderedBook.folder().resolve(name + ".html").toUri();
     }
 
     @Test
     void vnu_finds_no_error() throws Exception {
-        var vnu = npm("vnu-jar", "build/dist/vnu.jar").toString();
-        var command = new ArrayList<>(List.of(Jvm.java(), "-XX:+UseSerialGC", "-jar", vnu, "--format", "gnu"));
-        RenderedBook.pages().forEach(page -> command.add(page.toString()));
-        var ended = Commands.run(Selection.root(), Map.of(), command.toArray(String[]::new));
-        assertEquals("", ended.all());
-        assertEquals(0, ended.status());
+        assertEquals("", PageChecks.vnu(RenderedBook.pages()));
     }
 
     /** Colours differ between light and dark, everything else between wide and narrow: so two looks see all of both. */
     @Test
     void axe_finds_no_violation() throws Exception {
-        var axe = Files.readString(npm("axe-core", "axe.min.js"));
         var found = new ArrayList<String>();
         for (var page : RenderedBook.pages()) {
             browser().looksLike(DESKTOP, 900, "light");
-            found.addAll(violations(page, axe, "desktop, light"));
+            found.addAll(violations(page, "desktop, light"));
             browser().looksLike(PHONE, 844, "dark");
-            found.addAll(violations(page, axe, "phone, dark"));
+            found.addAll(violations(page, "phone, dark"));
         }
         assertEquals(List.of(), found);
     }
 
-    /** Unfolds all that a reader can unfold; on the front page, which is short, the contents and the search as well. */
-    private static List<String> violations(Path page, String axe, String look) throws Exception {
-        browser().open(page.toUri());
-        browser().evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })");
-        if (page.endsWith("index.html")) {
-            browser().evaluate("box.value = 'socket'; box.dispatchEvent(new Event('input')); menu.click()");
-        }
-        browser().evaluate(axe + "; 0");
-        var violations = browser().evaluate("axe.run({ resultTypes: ['violations'] }).then(told => told.violations)");
-        return violations.valueStream().flatMap(rule -> rule.path("nodes").valueStream()
-                .map(node -> "%s (%s): %s: %s".formatted(page.getFileName(), look, rule.path("help").asText(),
-                        node.path("html").asText()))).toList();
+    /** On the front page, which is short, with the contents and the search as well. */
+    private static List<String> violations(Path page, String look) throws Exception {
+        return PageChecks.axe(browser(), page, look, page.endsWith("index.html")
+                ? "box.value = 'socket'; box.dispatchEvent(new Event('input')); menu.click()" : "0");
     }
 
     @Test

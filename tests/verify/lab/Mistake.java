@@ -13,8 +13,8 @@ import grader.workbook.Lab;
  * @param says words that the failure's message must hold; between « | » stand those of several tests, where luck
  *             decides which one tells
  */
-record Mistake(String name, String misconception, int step, String says, List<String> patch) {
-    static List<Mistake> of(Lab lab) throws IOException {
+public record Mistake(String name, String misconception, int step, String says, List<String> patch) {
+    public static List<Mistake> of(Lab lab) throws IOException {
         try (var files = Files.list(lab.tests().resolve("mistakes"))) {
             var mistakes = new ArrayList<Mistake>();
             for (var file : files.filter(each -> each.toString().endsWith(".patch")).sorted().toList()) {
@@ -37,7 +37,7 @@ record Mistake(String name, String misconception, int step, String says, List<St
     }
 
     /** Lines may have moved, but what the patch replaces must still be there. */
-    String applied(String solution) {
+    public String applied(String solution) {
         try {
             var lines = UnifiedDiffUtils.parseUnifiedDiff(patch).applyFuzzy(solution.lines().toList(), 0);
             return String.join("\n", lines) + "\n";

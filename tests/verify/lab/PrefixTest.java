@@ -68,7 +68,7 @@ class PrefixTest {
     void with_nothing_written_every_test_fails_by_a_todo() throws IOException {
         var patient = WarmChecker.expectingFailureAfter(0);
         var whole = new CheckOptions(1, patient.lastStep(), true, step -> false, patient.patience(),
-                patient.testTimeout(), patient.wallClock());
+                patient.testTimeout(), patient.wallClock(), false);
         for (var step : WarmChecker.check(lab, skeleton.withSteps(0), whole).steps()) {
             for (var test : step.tests()) {
                 assertTrue(test.status() == Status.SKIPPED || test.message().startsWith("TODO step "),

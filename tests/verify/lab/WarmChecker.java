@@ -37,7 +37,7 @@ final class WarmChecker {
     /** Waits of tests up to {@code done} are patient; those of later steps are expected to fail, and do it soon. */
     static CheckOptions expectingFailureAfter(int done) {
         return new CheckOptions(1, Integer.MAX_VALUE, true, step -> step > done,
-                step -> step <= done ? PATIENT : IMPATIENT, HANGS, WALL_CLOCK);
+                step -> step <= done ? PATIENT : IMPATIENT, HANGS, WALL_CLOCK, false);
     }
 
     /** All that went wrong. */

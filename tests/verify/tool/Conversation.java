@@ -22,7 +22,11 @@ final class Conversation implements AutoCloseable {
     }
 
     static Conversation with(WorkbookCopy copy, List<String> command) throws IOException {
-        var builder = new ProcessBuilder(command).directory(copy.root().toFile()).redirectErrorStream(true);
+        return in(copy.root(), command);
+    }
+
+    static Conversation in(Path folder, List<String> command) throws IOException {
+        var builder = new ProcessBuilder(command).directory(folder.toFile()).redirectErrorStream(true);
         builder.environment().putAll(Map.of("WORKBOOK_NO_AOT", "1", "TERM", "xterm"));
         builder.environment().remove("NO_COLOR");
         return new Conversation(builder.start());
