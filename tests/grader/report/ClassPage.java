@@ -23,13 +23,13 @@ final class ClassPage {
     private final ClassResult result;
     private final Marks marks;
 
-    private ClassPage(ClassResult result) {
+    private ClassPage(ClassResult result, Marks marks) {
         this.result = result;
-        marks = Marks.of(result);
+        this.marks = marks;
     }
 
-    static String of(ClassResult result) throws IOException {
-        return new ClassPage(result).page(style(Workbook.find()));
+    static String of(ClassResult result, Marks marks) throws IOException {
+        return new ClassPage(result, marks).page(style(Workbook.find()));
     }
 
     /** The book's sheet with its fonts inside, and what this page needs beyond it. */

@@ -20,7 +20,7 @@ public final class Reports {
         var marks = Marks.of(result);
         ClassFile.write(result, folder.resolve(ClassFile.NAME));
         write(folder.resolve("class.csv"), ClassCsv.of(marks));
-        write(folder.resolve("class.html"), ClassPage.of(result));
+        write(folder.resolve("class.html"), ClassPage.of(result, marks));
         var names = fileNames(result.students());
         for (var student : marks.students()) {
             var name = names.get(student.student());

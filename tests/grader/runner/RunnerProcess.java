@@ -154,15 +154,7 @@ public final class RunnerProcess implements AutoCloseable {
     /** What the compiler finds in a file, and a last record that says how it is now. */
     List<List<String>> compile(String name, Path text, List<Path> classPath, Path out) throws IOException {
         order("compile", name, text.toString(), joined(classPath), out.toString());
-        var answer = new ArrayList<List<String>>();
-        do {
-            var record = next();
-            if (record.isEmpty() || record.getFirst().equals("crash")) {
-                throw new CannotCheck("the compiler ended: " + (record.isEmpty() ? whyEnded() : record.getLast()));
-            }
-            answer.add(record);
-        } while (!answer.getLast().getFirst().equals("compiled"));
-        return answer;
+        return nextUpTo(record -> record.getFirst().equals("compiled"), "the compiler ended");
     }
 
     private static String joined(List<Path> paths) {
@@ -203,13 +195,20 @@ public final class RunnerProcess implements AutoCloseable {
      * @throws CannotCheck if it ends before: {@code trouble}, and why
      */
     public List<List<String>> nextUntil(String end, String trouble) throws IOException {
+        var records = nextUpTo(record -> record.equals(List.of(end)), trouble);
+        records.removeLast();
+        return records;
+    }
+
+    private List<List<String>> nextUpTo(Predicate<List<String>> isLast, String trouble) throws IOException {
         var records = new ArrayList<List<String>>();
-        for (var record = next(); !record.equals(List.of(end)); record = next()) {
+        do {
+            var record = next();
             if (record.isEmpty() || record.getFirst().equals("crash")) {
                 throw new CannotCheck(trouble + ": " + (record.isEmpty() ? whyEnded() : record.getLast()));
             }
             records.add(record);
-        }
+        } while (!isLast.test(records.getLast()));
         return records;
     }
 

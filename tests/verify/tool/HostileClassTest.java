@@ -12,7 +12,6 @@ import grader.workbook.Lab;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.condition.EnabledIf;
 import verify.Commands;
 import verify.Selection;
 

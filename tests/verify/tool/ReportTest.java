@@ -25,7 +25,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.parallel.Execution;
 import org.junit.jupiter.api.parallel.ExecutionMode;
 import picocli.CommandLine;
-import verify.Commands;
 import verify.Selection;
 
 /** The reports of a class that was made by hand: valid, right, and harmless whatever a submission says. */
