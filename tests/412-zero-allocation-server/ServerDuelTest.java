@@ -234,7 +234,7 @@ class ServerDuelTest {
                 throws Exception {
             // rejects: all bytes not divided; by batches; the own thread only
             for (int cost : new int[] {2_000, 20_000}) {
-                allocates(cost, new Known(_ -> cost, false),
+                allocates(cost, () -> new Known(_ -> cost, false),
                         new ServerDuel.Load(2, 5, 200, 1000));
             }
         }
@@ -244,17 +244,17 @@ class ServerDuelTest {
                 throws Exception {
             // rejects: getThreadAllocatedBytes() of the server's threads; the
             // sum over all live threads
-            allocates(20_000, new Known(_ -> 20_000, true),
+            allocates(20_000, () -> new Known(_ -> 20_000, true),
                     new ServerDuel.Load(2, 5, 200, 1000));
-            allocates(20_000, new Known(_ -> Known.inShortThread(20_000),
-                    false), new ServerDuel.Load(2, 5, 50, 100));
+            allocates(20_000, () -> new Known(_ -> Known.inShortThread(20_000),
+                    false), new ServerDuel.Load(2, 5, 50, 200));
         }
 
         @Test
         void the_warm_up_is_not_counted() throws Exception {
             // rejects: the counter read before the warm-up; no warm-up
-            allocates(2_000, new Known(i -> i < 100 ? 500_000 : 2_000, false),
-                    new ServerDuel.Load(1, 10, 100, 400));
+            allocates(2_000, () -> new Known(i -> i < 100 ? 500_000 : 2_000,
+                    false), new ServerDuel.Load(1, 10, 100, 400));
         }
 
         @Test
@@ -265,7 +265,7 @@ class ServerDuelTest {
                 ServerDuel.measure(server.address(),
                         new ServerDuel.Load(1, 1, 50, 50));
             }
-            allocates(0, new Known(_ -> 0, false),
+            allocates(0, () -> new Known(_ -> 0, false),
                     new ServerDuel.Load(1, 1, 200, 10));
         }
 
@@ -343,18 +343,23 @@ class ServerDuelTest {
                     + " have them: getTotalThreadAllocatedBytes()");
         }
 
-        private static void allocates(int cost, Known server,
+        private static void allocates(int cost, Callable<Known> server,
                 ServerDuel.Load load) throws Exception {
-            try (server) {
-                double seen = ServerDuel.measure(server.address(), load)
-                        .bytesPerRequest();
-                Check.that(seen >= cost * 0.99 && seen <= cost * 1.05 + 1000,
-                        "about " + cost + " bytes a request, which is what the"
-                                + " test's server allocates, got " + seen,
-                        "total of all threads minus this one's, after minus"
-                                + " before, the warm-up first; divide by"
-                                + " run.requests()");
+            double seen = Double.MAX_VALUE;
+            double most = cost * 1.05 + 1000;
+            // what is left of other tests may allocate too: measured again
+            for (int i = 0; i < 3 && seen > most; i++) {
+                try (var known = server.call()) {
+                    seen = ServerDuel.measure(known.address(), load)
+                            .bytesPerRequest();
+                }
             }
+            Check.that(seen >= cost * 0.99 && seen <= most,
+                    "about " + cost + " bytes a request, which is what the"
+                            + " test's server allocates, got " + seen,
+                    "total of all threads minus this one's, after minus"
+                            + " before, the warm-up first; divide by"
+                            + " run.requests()");
         }
     }
 

@@ -28,10 +28,8 @@ class Pion {
             input.write(Base64.getEncoder().encodeToString(peer.answer().getBytes()) + "\n");
             input.flush();
             IO.println(closed.get(60, TimeUnit.SECONDS));
-        } finally {
-            pion.descendants().forEach(ProcessHandle::destroy);
-            pion.destroy();
         }
+        pion.waitFor(); // it ends with its standard input
         System.exit(0);
     }
 }

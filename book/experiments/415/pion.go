@@ -24,12 +24,13 @@ func main() {
 	check(err)
 	check(connection.SetLocalDescription(offer))
 	fmt.Println(base64.StdEncoding.EncodeToString([]byte(offer.SDP)))
-	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	input := bufio.NewReader(os.Stdin)
+	line, err := input.ReadString('\n')
 	check(err)
 	answer, err := base64.StdEncoding.DecodeString(line[:len(line)-1])
 	check(err)
 	check(connection.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(answer)}))
-	select {} // it connects, or tries to
+	input.ReadByte() // it connects, or tries to, until standard input ends
 }
 
 func check(err error) {
