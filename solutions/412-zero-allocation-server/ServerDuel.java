@@ -1172,7 +1172,7 @@ public final class ServerDuel {
 
     private static String told(Kind kind) throws Exception {
         try {
-            var it = measure(kind, new Load(8, 1, 20_000, 20_000));
+            var it = measure(kind, new Load(8, 1, 5_000, 10_000));
             return "%.3f kB, %,.0f/s, 99 %% within %,d us".formatted(
                     it.bytesPerRequest() / 1000, it.perSecond(),
                     it.p99Micros());

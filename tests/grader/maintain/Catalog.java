@@ -20,6 +20,8 @@ public record Catalog(Workbook book, SequencedMap<String, String> commands) {
     private static final String GRADER = "tests/grader/Main.java";
     private static final String BEGIN = "// labs: written by jbang register\n";
     private static final String END = "// end of labs\n";
+    /** Verify works for minutes, so it wants more room than the grader, whose options JBang gives it as well. */
+    private static final String FOR_MINUTES = "-Xmn256m";
     private static final Pattern DESCRIPTION = Pattern.compile("^//DESCRIPTION Lab \\d+: (.*)$", Pattern.MULTILINE);
 
     public Path file() {
@@ -50,22 +52,25 @@ public record Catalog(Workbook book, SequencedMap<String, String> commands) {
         add(aliases, "together", "tests/together/Together.java",
                 "Runs six labs together, each in a process of its own");
         add(aliases, "book", "book/program/Book.java", "Renders the HTML book");
-        add(aliases, "verify", "tests/verify/Main.java", "For maintainers: checks the workbook itself");
+        add(aliases, "verify", "tests/verify/Main.java", "For maintainers: checks the workbook itself", FOR_MINUTES);
         return "{\n  \"aliases\": {\n" + String.join(",\n", aliases) + "\n  },\n"
                 + "  \"templates\": {\n" + String.join(",\n", templates) + "\n  }\n}\n";
     }
 
     /** A students' copy does not have every file. */
-    private void add(List<String> aliases, String alias, String file, String description)
+    private void add(List<String> aliases, String alias, String file, String description, String... javaOptions)
             throws JsonProcessingException {
         if (Files.exists(book.root().resolve(file))) {
-            aliases.add(script(alias, file, description));
+            aliases.add(script(alias, file, description, javaOptions));
         }
     }
 
-    private static String script(String alias, String file, String description) throws JsonProcessingException {
-        return "    %s: { \"script-ref\": %s, \"description\": %s }".formatted(
-                quoted(alias), quoted(file), quoted(description));
+    private static String script(String alias, String file, String description, String... javaOptions)
+            throws JsonProcessingException {
+        var options = javaOptions.length == 0 ? ""
+                : "\"java-options\": %s, ".formatted(JSON.writeValueAsString(javaOptions));
+        return "    %s: { \"script-ref\": %s, %s\"description\": %s }".formatted(
+                quoted(alias), quoted(file), options, quoted(description));
     }
 
     private static String grader(String alias, List<String> arguments, String description)

@@ -159,6 +159,7 @@ class PrefixTest {
         var path = Stream.concat(Stream.of(folder), plan.libraries().stream()).map(Path::toString)
                 .collect(Collectors.joining(File.pathSeparator));
         var command = new ArrayList<>(List.of(Jvm.java()));
+        command.addAll(Jvm.SHORT_LIVED);
         command.addAll(plan.jvmOptions());
         command.addAll(List.of("-cp", path, lab.type()));
         command.addAll(List.of(arguments));

@@ -232,6 +232,28 @@ class GradeTest {
                         .flatMap(step -> step.checks().stream()).map(ClassResult.CheckResult::outcome).toList()));
     }
 
+    /** A second failure counts, and so do more than two failures of a step. */
+    @Test
+    void what_fails_once_on_a_busy_machine_costs_nothing() throws Exception {
+        hand("ann", attack(failing("seen == 1")));
+        hand("bob", attack(failing("true")));
+        var ended = grade(into("reports", "--box=off"));
+        assertEquals(1, ended.status(), ended.all());
+        assertEquals(96, points("ann"), failures(result("reports")));
+        assertTrue(points("bob") < 48, "points of bob: " + points("bob"));
+        var atHome = copy.grader(Map.of(), "test", "401", submissions.resolve("ann").toString());
+        assertEquals(1, atHome.status(), "what fails once is told at home: " + atHome.all());
+    }
+
+    private static String failing(String when) {
+        return "int seen = Integer.getInteger(\"seen\", 0) + 1; System.setProperty(\"seen\", \"\" + seen);"
+                + " if (" + when + ") { throw new IllegalStateException(\"call \" + seen); }";
+    }
+
+    private long points(String student) throws IOException {
+        return result("reports", student).steps().stream().mapToLong(step -> step.passed()).sum();
+    }
+
     @Test
     void weights_and_core_steps_make_the_mark() throws Exception {
         hand("ann", skeleton.withSteps(2));
@@ -388,7 +410,7 @@ class GradeTest {
         var ended = Commands.run(copy.root(), Map.of("HOME", folder.toString(), "WORKBOOK_REQUIRE", "",
                 "WORKBOOK_NO_AOT", "1"), command.toArray(String[]::new));
         assertEquals(1, ended.status(), ended.all());
-        assertEquals(96, result("reports", "ann").steps().stream().mapToLong(step -> step.passed()).sum(), ended.all());
+        assertEquals(96, points("ann"), ended.all());
         var messages = result("reports", "bob").steps().getFirst().checks().stream().map(each -> each.message())
                 .collect(Collectors.joining("\n"));
         assertTrue(messages.contains("home: false") && !messages.contains("home: true"), messages);
