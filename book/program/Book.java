@@ -68,6 +68,9 @@ public final class Book implements Callable<Integer> {
     private static final int WELL = 0;
     private static final int WRONG = 1;
     private static final int NOT_RENDERED = 2;
+    private static final int FEW = 4;
+    private static final Executor THREADS =
+            Executors.newThreadPerTaskExecutor(Thread.ofPlatform().daemon().factory());
 
     @Option(names = "--open", description = "Open the front page in the browser.")
     boolean open;
@@ -152,15 +155,10 @@ public final class Book implements Callable<Integer> {
         List<Chapter> chapters = Chapter.all(edition);
         var renderings = new Renderings(edition, chapters);
         List<Chapter> stale = renderings.stale(chapters);
-        // JRuby, on which Asciidoctor runs, takes longest to start; the rest is prepared meanwhile.
-        var asciidoctor = stale.isEmpty() ? null : CompletableFuture.supplyAsync(Renderer::startAsciidoctor);
         var course = new Course(Curriculum.read(edition.workbook()), Chapter.names(chapters));
+        var rendered = render(new ConcurrentLinkedQueue<>(stale), course, renderings);
         renderings.read();
-        if (!stale.isEmpty()) {
-            var renderer = new Renderer(edition, course, problems);
-            renderer.prepare(stale);
-            renderer.render(stale, asciidoctor.join(), renderings);
-        }
+        rendered.join();
         List<Page> pages = new ArrayList<>();
         chapters.forEach(chapter -> pages.add(renderings.of(chapter).page(chapter)));
         pages.add(RfcIndex.of(pages));
@@ -170,6 +168,14 @@ public final class Book implements Callable<Integer> {
         problems.print();
         made.note(renderings.sources(), written, problems.isEmpty());
         return "%d of %d chapters rendered, %s".formatted(stale.size(), chapters.size(), problems);
+    }
+
+    /** With two renderers, each on a core, unless there is too little for the second to start for. */
+    private CompletableFuture<Void> render(Queue<Chapter> stale, Course course, Renderings renderings) {
+        int renderers = stale.size() > FEW ? 2 : Math.min(1, stale.size());
+        return CompletableFuture.allOf(Stream.generate(() -> new Renderer(edition, course, problems))
+                .limit(renderers).map(each -> CompletableFuture.runAsync(() -> each.render(stale, renderings), THREADS))
+                .toArray(CompletableFuture[]::new));
     }
 
     /** For the launcher, which then need not ask JBang the next time. */

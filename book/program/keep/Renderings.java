@@ -10,7 +10,7 @@ import program.read.Edition;
  * The renderings of all chapters: those of earlier runs, kept in {@code .workbook/cache/book}, and those of this run.
  * Beside each of them is a list of the files that it was made from, with their hashes. It is good as long as these are
  * the same, and the context as well: what all chapters depend on, which is this program, the curriculum, and the names
- * of the chapters.
+ * of the chapters. Several renderers may put theirs at the same time.
  */
 public final class Renderings {
     private static final String SOURCES = ".sources";
@@ -81,7 +81,7 @@ public final class Renderings {
     }
 
     /** Reads those that are current. */
-    public void read() throws IOException {
+    public synchronized void read() throws IOException {
         var json = new ObjectMapper();
         for (String name : sources.keySet()) {
             renderings.put(name, json.readValue(folder.resolve(name + BODY).toFile(), Rendering.class));
@@ -89,7 +89,7 @@ public final class Renderings {
     }
 
     /** Takes a new rendering, and keeps it for the next run if it {@code lasts}. */
-    public void put(Chapter chapter, Rendering rendering, Set<Path> files, boolean lasts) throws IOException {
+    public synchronized void put(Chapter chapter, Rendering rendering, Set<Path> files, boolean lasts) throws IOException {
         Set<String> paths = new TreeSet<>();
         files.forEach(file -> paths.add(edition.root().relativize(file).toString()));
         renderings.put(chapter.name(), rendering);

@@ -2,10 +2,10 @@ package program.read;
 
 import module java.base;
 
-/** What is wrong in the book, each with its file and line. */
+/** What is wrong in the book, each with its file and line. Thread-safe while it is added to. */
 public final class Problems {
     private final Edition edition;
-    private final Set<String> texts = new LinkedHashSet<>();
+    private final Set<String> texts = Collections.synchronizedSet(new LinkedHashSet<>());
 
     public Problems(Edition edition) {
         this.edition = edition;
@@ -33,8 +33,10 @@ public final class Problems {
         return texts.isEmpty();
     }
 
+    /** File by file, as two renderers may have found them in any order. */
     public void print() {
-        texts.forEach(System.err::println);
+        texts.stream().sorted(Comparator.comparing(text -> text.substring(0, text.indexOf(':'))))
+                .forEach(System.err::println);
     }
 
     /** How many there are, in words. */

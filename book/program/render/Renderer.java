@@ -50,16 +50,11 @@ public final class Renderer {
         api = new ApiMacro(edition, reading);
     }
 
-    /** Does what can be done before Asciidoctor has started. */
-    public void prepare(List<Chapter> chapters) {
-        chapters.forEach(api::prepare);
-    }
-
     /**
      * JRuby is the slow part of a start, and half of that is what this program has no use for: its compiler, native
      * code, and RubyGems, which looks for Asciidoctor in a jar that holds a dozen gems.
      */
-    public static Asciidoctor startAsciidoctor() {
+    private static Asciidoctor startAsciidoctor() {
         System.setProperty("jruby.compile.mode", "OFF");
         System.setProperty("jruby.native.enabled", "false");
         System.setProperty("jruby.cli.rubygems.enable", "false");
@@ -74,7 +69,26 @@ public final class Renderer {
         return AsciidoctorJRuby.Factory.create(List.of(gem + "/lib"));
     }
 
-    public void render(List<Chapter> chapters, Asciidoctor asciidoctor, Renderings renderings) throws IOException {
+    /** Renders chapters until there is none left; another renderer may take some of them. */
+    public void render(Queue<Chapter> chapters, Renderings renderings) {
+        var asciidoctor = new FutureTask<>(this::extendedAsciidoctor);
+        Thread.ofPlatform().daemon().start(asciidoctor);
+        try {
+            for (var chapter = chapters.poll(); chapter != null; chapter = chapters.poll()) {
+                api.prepare(chapter);   // the first while Asciidoctor starts
+                reading.begin(chapter);
+                Rendering rendering = render(asciidoctor.get(), chapter);
+                renderings.put(chapter, rendering, reading.files(), reading.lasts());
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        } catch (ExecutionException | InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    private Asciidoctor extendedAsciidoctor() {
+        var asciidoctor = startAsciidoctor();
         ASCIIDOCTOR_LOG.setUseParentHandlers(false);    // what it says comes to logged(), once
         asciidoctor.registerLogHandler(this::logged);
         asciidoctor.rubyExtensionRegistry().loadClass(new ByteArrayInputStream(LiteralCode.RUBY.getBytes(UTF_8)));
@@ -84,11 +98,7 @@ public final class Renderer {
                 .block(new DrawingBlock("bytes", new BytesDrawing(), reading))
                 .block(new DrawingBlock("sequence", new SequenceDrawing(), reading))
                 .block(new DrawingBlock("flow", new FlowDrawing(), reading));
-        for (Chapter chapter : chapters) {
-            reading.begin(chapter);
-            Rendering rendering = render(asciidoctor, chapter);
-            renderings.put(chapter, rendering, reading.files(), reading.lasts());
-        }
+        return asciidoctor;
     }
 
     private Rendering render(Asciidoctor asciidoctor, Chapter chapter) {
