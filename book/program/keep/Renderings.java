@@ -89,7 +89,8 @@ public final class Renderings {
     }
 
     /** Takes a new rendering, and keeps it for the next run if it {@code lasts}. */
-    public synchronized void put(Chapter chapter, Rendering rendering, Set<Path> files, boolean lasts) throws IOException {
+    public synchronized void put(Chapter chapter, Rendering rendering, Set<Path> files, boolean lasts)
+            throws IOException {
         Set<String> paths = new TreeSet<>();
         files.forEach(file -> paths.add(edition.root().relativize(file).toString()));
         renderings.put(chapter.name(), rendering);
