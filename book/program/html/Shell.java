@@ -41,6 +41,7 @@ public final class Shell {
                 .replace("%NAV%", navigation(pages, page))
                 .replace("%TOC%", tableOfContents(page))
                 .replace("%HEAD%", front ? cover(page) : head(page, lab))
+                .replace("%REFERRING%", lab.map(_ -> referring(pages, page)).orElse(""))
                 .replace("%TURN%", turn("prev", "Previous", before) + turn("next", "Next", after))
                 .replace("%EDITION%", edition.students() ? "Students' edition, without the solutions." : "")
                 .replace("%BODY%", page.body());
@@ -125,9 +126,23 @@ public final class Shell {
         if (page == null) {
             return "";
         }
-        String title = page.isFront() ? "Start here"
-                : course.lab(page.name()).map(lab -> lab.number() + " ").orElse("") + page.title();
         return "<a rel='%s' class='%s' href='%s'><small>%s</small> %s</a>\n"
-                .formatted(rel, rel, page.href(), label, title);
+                .formatted(rel, rel, page.href(), label, name(page));
+    }
+
+    private String name(Page page) {
+        return page.isFront() ? "Start here"
+                : course.lab(page.name()).map(lab -> lab.number() + " ").orElse("") + page.title();
+    }
+
+    /** Where this chapter leads: those of the numbered chapters that have a link to it. */
+    private String referring(List<Page> pages, Page here) {
+        String links = pages.stream().filter(page -> page != here && page.name().matches("4.*"))
+                .filter(page -> page.body().contains("href=\"" + here.name() + ".html"))
+                .map(page -> "<a href='%s'>%s</a>".formatted(page.href(), name(page)))
+                .collect(Collectors.joining(", "));
+        return links.isEmpty() ? ""
+                : "<nav class='referring' aria-label='Chapters that refer to this one'><p>Chapters that refer to this"
+                        + " one: " + links + "</p></nav>\n";
     }
 }

@@ -13,8 +13,8 @@ import module java.base;
  * @param testTimeout      how long one test may last
  * @param wallClock        how long the whole run may last
  * @param forMarks         every check counts: those that a dying Java machine left over run in a new one; one or two
- *                         that fail in a step run once more; and a step whose TODO is still in the file passes as a
- *                         whole or is to do
+ *                         that fail in a step within 5 s run once more; and a step whose TODO is still in the file
+ *                         passes as a whole or is to do
  */
 public record CheckOptions(int firstStep, int lastStep, boolean goOn, IntPredicate untilFirstFailed,
                            IntFunction<Duration> patience, Duration testTimeout, Duration wallClock,

@@ -8,6 +8,7 @@ import grader.report.Marks.Hardness;
 import grader.report.Marks.LabMark;
 import grader.report.Marks.StudentMark;
 import grader.show.StepTree;
+import org.jline.utils.WCWidth;
 
 /** A class on a terminal: a line a student, then where most of them are stuck, then what the teacher should know. */
 public final class ClassTable {
@@ -25,7 +26,7 @@ public final class ClassTable {
     private ClassTable(Marks marks, PrintStream out) {
         this.marks = marks;
         this.out = out;
-        nameWidth = marks.students().stream().mapToInt(each -> name(each).length()).max().orElse(0);
+        nameWidth = marks.students().stream().mapToInt(each -> columns(name(each))).max().orElse(0);
     }
 
     public static void print(ClassResult result, PrintStream out) {
@@ -65,7 +66,19 @@ public final class ClassTable {
 
     private static String name(StudentMark student) {
         var name = Escaped.line(student.student().name());
-        return name.length() <= MOST_NAME ? name : name.substring(0, MOST_NAME - 1) + "…";
+        if (columns(name) <= MOST_NAME) {
+            return name;
+        }
+        int end = name.length();
+        while (columns(name.substring(0, end)) >= MOST_NAME) {
+            end = name.offsetByCodePoints(end, -1);
+        }
+        return name.substring(0, end) + "…";
+    }
+
+    /** How much room it takes on a terminal: East Asian letters take two columns, combining marks none. */
+    private static int columns(String text) {
+        return text.codePoints().map(letter -> Math.max(0, WCWidth.wcwidth(letter))).sum();
     }
 
     private static int width(ClassResult.Lab lab) {
@@ -73,7 +86,7 @@ public final class ClassTable {
     }
 
     private static String cell(String text, int width) {
-        return text + " ".repeat(Math.max(0, width - text.length())) + "  ";
+        return text + " ".repeat(Math.max(0, width - columns(text))) + "  ";
     }
 
     private static String steps(LabMark lab) {

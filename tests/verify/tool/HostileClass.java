@@ -274,6 +274,12 @@ final class HostileClass {
                 var all = new ArrayList<byte[]>();
                 while (options != null) { all.add(new byte[1 << 20]); }
                 """));
+        add("keeps memory for ever", stepsBefore(7).saying("memory"), late("""
+                var all = new ArrayList<byte[]>();
+                System.getProperties().put("all", all);
+                while (options != null) { all.add(new byte[1 << 20]); }
+                """));
+        add("interrupts what loads it", all(), loaded("Thread.currentThread().interrupt();"));
         add("floods standard output", all(), late("""
                 var line = "flood ".repeat(10_000);
                 for (int i = 0; i < 200; i++) { IO.println(line); }
@@ -339,6 +345,15 @@ final class HostileClass {
         add("asks the network", Expected.steps().saying("unreachable"), called("""
                 try (var socket = new Socket()) { socket.connect(new InetSocketAddress("192.0.2.1", 80), 1000); }
                 catch (IOException e) { throw new UncheckedIOException(e); }
+                """));
+        add("fills the disk", stepsBefore(7).saying("No space left"), late("""
+                try (var file = new FileOutputStream(Files.createTempFile("fills", "").toFile())) {
+                    var mebibyte = new byte[1 << 20];
+                    for (int i = 0; i < 4_000; i++) { file.write(mebibyte); }
+                } catch (IOException e) { throw new UncheckedIOException(e); }
+                """));
+        add("starts threads without end", stepsBefore(7), late("""
+                for (int i = 0; i < 100_000; i++) { Thread.ofPlatform().daemon().start(LockSupport::park); }
                 """));
         add("starts a thousand processes", stepsBefore(7), late("""
                 try { for (int i = 0; i < 1000; i++) { new ProcessBuilder("sleep", "1000").start(); } }

@@ -224,6 +224,8 @@ class ReportTest {
         assertTrue(lines.get(1).matches(" +Ada Lovelace +12 of 12 +### +#"), lines.get(1));
         assertTrue(lines.get(2).matches(" +Çağla Ünsal +7\\.67 of 12 +#\\+\\+ +#"), lines.get(2));
         assertTrue(lines.get(3).matches(" +李小龍 +1 of 12 +\\+\\.\\. +-"), lines.get(3));
+        assertEquals(lines.get(1).indexOf("12 of") - 3, lines.get(3).indexOf("1 of"),
+                "each of the three letters takes two columns");
         assertTrue(lines.get(4).matches(" +Zoë +0 of 10 \\? +xxx +\\?"), lines.get(4));
         int hardest = lines.indexOf("  hardest steps, with the share of their points that those have whose file was "
                 + "checked");
