@@ -489,6 +489,7 @@ public final class PoolVsMultiplex {
      * @param calls       at least 1
      * @param concurrency how many threads make them, one call after the other;
      *                    at least 1
+     * @param request     at most {@link #MAX_PAYLOAD} bytes
      * @param nanoClock   as {@link System#nanoTime}
      * @return what was measured. A percentile is the nearest rank: the shortest
      *         time that at least so many percent of the calls did not exceed
@@ -500,6 +501,7 @@ public final class PoolVsMultiplex {
             throws IOException, InterruptedException {
         require(calls >= 1, "calls", calls);
         require(concurrency >= 1, "concurrency", concurrency);
+        require(request.length <= MAX_PAYLOAD, "request", request.length);
         throw new UnsupportedOperationException(
                 "TODO step 4: start as many virtual threads; each takes a number until all calls are taken or one has failed, makes the call with CALL_TIMEOUT, and notes how long that took; wait for all threads, and interrupt them if you are interrupted; throw the first failure; sort the times and return the sample");
     }

@@ -201,6 +201,8 @@ class PoolVsMultiplexTest {
                     new byte[1], System::nanoTime));
             named("concurrency", () -> PoolVsMultiplex.measure("", mux, 1, 0,
                     new byte[1], System::nanoTime));
+            named("request", () -> PoolVsMultiplex.measure("", mux, 1, 1,
+                    new byte[16385], System::nanoTime));
         }
 
         private static void named(String name, Check.Code code) {
@@ -844,7 +846,7 @@ class PoolVsMultiplexTest {
             failureIsForAllThreads();
         }
 
-        /** One call fails; the other ends when that was noted. */
+        /** One call fails; the other fails when that was noted. */
         private static void failureIsForAllThreads() throws Exception {
             var count = new AtomicInteger();
             var failing = new CompletableFuture<Thread>();
@@ -858,7 +860,7 @@ class PoolVsMultiplexTest {
                         throw new IOException("the second");
                     }
                     gate.await();
-                    return request;
+                    throw new IOException("later");
                 }
             };
             var measuring = PendingCall.start(() -> PoolVsMultiplex.measure("",
@@ -873,9 +875,12 @@ class PoolVsMultiplexTest {
             } finally {
                 gate.countDown();
             }
-            fails(IOException.class, measuring, "measure() when one of two"
-                    + " threads has failed", "rethrow what the call has"
+            var seen = fails(IOException.class, measuring, "measure() when two"
+                    + " threads have failed", "rethrow what the call has"
                     + " thrown");
+            Check.that((seen + " " + seen.getCause()).contains("the second"),
+                    "what the call that failed first has thrown, got " + seen,
+                    "keep the first failure: compareAndSet(null, e)");
             Check.equal(2, count.get(), "the calls made, when the second of 10"
                     + " fails and the first is in progress", "the failure of"
                     + " one thread is the end for all: look at it before each"
