@@ -985,6 +985,9 @@ class ProxyServerTest {
             Check.equal("POST / " + "j".repeat(20_000), client.answer("").body(),
                     "the body that the upstream decoded, of 20,000 bytes",
                     "the size of a chunk is the number of bytes that were read, in hex");
+            Check.that(origin.lines().stream().allMatch(line -> line.endsWith("HTTP/1.1")), "nothing but requests "
+                    + "upstream, got " + origin.lines(),
+                    "one last chunk ends a body: what follows is read as a request");
         }
 
         @Test
