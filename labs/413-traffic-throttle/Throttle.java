@@ -131,7 +131,7 @@ public final class Throttle {
         /** Returns tokens that were taken and will not be used. */
         private synchronized void giveBack(int bytes) {
             throw new UnsupportedOperationException(
-                    "TODO step 2: refill(), then add them, up to the burst");
+                    "TODO step 2: refill(), then add them, up to the burst, where the remainder is 0");
         }
 
         /** Sleeps until this instant of the timing. */

@@ -189,9 +189,10 @@ public final class Throttle {
         /** Returns tokens that were taken and will not be used. */
         // tag::giveBack[]
         private synchronized void giveBack(int bytes) {
-            // tag::step2[] refill(), then add them, up to the burst
+            // tag::step2[] refill(), then add them, up to the burst, where the remainder is 0
             refill();
             tokens = Math.min(tokens + bytes, burst);
+            remainder = tokens == burst ? 0 : remainder;
             // end::step2[]
         }
         // end::giveBack[]

@@ -17,8 +17,10 @@ import static kit.TestLifecycle.closeLater;
 
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.InterruptedIOException;
 import java.io.OutputStream;
 import java.net.ConnectException;
 import java.net.InetAddress;
@@ -27,6 +29,7 @@ import java.net.NoRouteToHostException;
 import java.net.Proxy;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.net.SocketException;
 import java.net.SocketTimeoutException;
 import java.net.UnknownHostException;
 import java.nio.channels.SocketChannel;
@@ -37,11 +40,13 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -128,8 +133,9 @@ class ProxyServerTest {
         }
 
         @Test
-        void the_client_is_the_last_element_of_X_Forwarded_For() throws Exception {   // rejects: a chain overwritten
-            var client = InetAddress.getByName("192.0.2.7");
+        void the_client_is_the_last_element_of_X_Forwarded_For() throws Exception {
+            // rejects: a chain overwritten, the name of a host
+            var client = InetAddress.getByAddress("client.test", new byte[] {(byte) 192, 0, 2, 7});
             Check.equal("192.0.2.7", joined(ProxyServer.addForwardingFields(fields("Host: a"), client, "HTTP/1.1"),
                     "X-Forwarded-For"), "X-Forwarded-For of a request that had none", "add the client's address");
             Check.equal("203.0.113.1, 2001:DB8::5, 192.0.2.7", joined(ProxyServer.addForwardingFields(fields(
@@ -155,12 +161,13 @@ class ProxyServerTest {
         @Test
         void Via_names_the_received_version_and_the_proxy() {   // rejects: the proxy's own version
             for (var version : List.of("1.1", "1.0")) {
-                var added = ProxyServer.addForwardingFields(fields("Host: a", "Via: 1.0 fred", "Accept: */*"),
-                        InetAddress.getLoopbackAddress(), "HTTP/" + version);
+                var added = ProxyServer.addForwardingFields(fields("Host: a", "Via: 1.0 fred", "Accept: */*",
+                        "accept: text/html"), InetAddress.getLoopbackAddress(), "HTTP/" + version);
                 Check.equal("1.0 fred, " + version + " lab408", joined(added, "Via"),
                         "Via of a request received in HTTP/" + version + " that had «Via: 1.0 fred»",
                         "via(version) is one more element, after those that came");
-                Check.equal("*/*", joined(added, "Accept"), "Accept", "all other fields stay");
+                Check.equal("*/*, text/html", joined(added, "Accept"), "the two Accept fields of that request",
+                        "all other fields stay, and a message may repeat a field");
             }
         }
 
@@ -187,19 +194,25 @@ class ProxyServerTest {
             lengths.put("0", 0L);
             lengths.put("5", 5L);
             lengths.put("0005", 5L);
+            lengths.put("0".repeat(30) + "5", 5L);
             lengths.put("3000000000", 3_000_000_000L);
             lengths.put("999999999999999999", 999_999_999_999_999_999L);
             for (var row : lengths.entrySet()) {
-                Check.equal(new ProxyServer.Framing.Length(row.getValue()), framing("content-length: " + row.getKey()),
-                        "requestFraming() with «Content-Length: " + row.getKey() + "»", "read the digits as a long");
+                var what = "requestFraming() with «Content-Length: " + row.getKey() + "»";
+                var likely = "read the digits as a long: 1 to 18 of them, leading zeros aside";
+                Check.equal(new ProxyServer.Framing.Length(row.getValue()),
+                        accepted(() -> framing("content-length: " + row.getKey()), what, likely), what, likely);
             }
+            var old = new ProxyServer.RequestHead("POST", "/", "HTTP/1.0", fields("Content-Length: 5"));
+            Check.equal(new ProxyServer.Framing.Length(5), ProxyServer.requestFraming(old),
+                    "requestFraming() of HTTP/1.0 with «Content-Length: 5»", "HTTP/1.0 has Content-Length, too");
         }
 
         @Test
         void any_other_Content_Length_is_400() throws Exception {   // rejects: Long.parseLong alone, trim(), split(",")
             framing("Content-Length: 5");
             for (var value : List.of("+5", "-5", "5 5", "5,5", "5, 5", "5, 6", "", "0x5", "5.0", "5e3", "1_0", "٥",
-                    "99999999999999999999", "18446744073709551621", "5\u000b")) {
+                    "1000000000000000000", "99999999999999999999", "18446744073709551621", "5\u000b")) {
                 refused(List.of(400), "Content-Length: " + value);
             }
         }
@@ -219,6 +232,12 @@ class ProxyServerTest {
                         "requestFraming() with «Transfer-Encoding: " + value + "»",
                         "compare codings without regard to case");
             }
+            var newer = new ProxyServer.RequestHead("POST", "/", "HTTP/1.2", fields("Host: a",
+                    "Transfer-Encoding: chunked"));
+            var what = "requestFraming() of HTTP/1.2 with chunked";
+            var likely = "HTTP/1.2 is served as 1.1: ask isHttp10()";
+            Check.equal(new ProxyServer.Framing.Chunked(),
+                    accepted(() -> ProxyServer.requestFraming(newer), what, likely), what, likely);
             for (var legal : List.of("chunked,", ", chunked", "chunked\t", " \tchunked")) {   // 400 is right as well
                 try {
                     Check.equal(new ProxyServer.Framing.Chunked(), framing("Transfer-Encoding:" + legal),
@@ -245,7 +264,8 @@ class ProxyServerTest {
         @Test
         void any_other_coding_is_400_or_501_before_chunked() throws Exception {   // rejects: endsWith, contains, trim()
             framing("Transfer-Encoding: chunked");
-            for (var value : List.of("chunked, gzip", "chunked, chunked", "chunked, identity", "chunked\u000b",
+            for (var value : List.of("chunked, gzip", "chunked, chunked", "chunked, gzip, chunked",
+                    "gzip, chunked, chunked", "chunked, identity", "chunked\u000b",
                     "chunked;q=1")) {
                 refused(List.of(400), "Transfer-Encoding: " + value);
             }
@@ -262,10 +282,15 @@ class ProxyServerTest {
         @Test
         void chunked_in_HTTP_1_0_and_any_framing_field_in_CONNECT_are_400() throws Exception {
             framing("Transfer-Encoding: chunked");
-            var old = new ProxyServer.RequestHead("POST", "/", "HTTP/1.0", fields("Host: a",
-                    "Transfer-Encoding: chunked"));
-            status(List.of(400), () -> ProxyServer.requestFraming(old), "requestFraming() of HTTP/1.0 with chunked");
-            for (var field : List.of("Content-Length: 0", "Content-Length: 5", "Transfer-Encoding: chunked")) {
+            for (var coding : List.of("chunked", "gzip, chunked", "")) {
+                var old = new ProxyServer.RequestHead("POST", "/", "HTTP/1.0", fields("Host: a",
+                        "Transfer-Encoding: " + coding));
+                status(List.of(400), () -> ProxyServer.requestFraming(old), "requestFraming() of HTTP/1.0 with "
+                        + "«Transfer-Encoding: " + coding + "»",
+                        "HTTP/1.0 has no Transfer-Encoding, whatever its value");
+            }
+            for (var field : List.of("Content-Length: 0", "Content-Length: 5", "Transfer-Encoding: chunked",
+                    "Transfer-Encoding: gzip, chunked", "Transfer-Encoding: ")) {
                 status(List.of(400), () -> ProxyServer.requestFraming(request("CONNECT", field)),
                         "requestFraming() of CONNECT with «" + field + "»");
             }
@@ -287,7 +312,8 @@ class ProxyServerTest {
                 status(List.of(400), () -> ProxyServer.readRequest(head("GET / HTTP/1.0", "Host: " + host)),
                         "readRequest() in HTTP/1.0 with «Host: " + host + "»", likely);
             }
-            for (var heads : List.of(List.of("GET / HTTP/1.1"), List.of("GET / HTTP/1.1", "Host: a", "host: a"),
+            for (var heads : List.of(List.of("GET / HTTP/1.1"), List.of("GET / HTTP/1.2"),
+                    List.of("GET / HTTP/1.1", "Host: a", "host: a"),
                     List.of("GET / HTTP/1.1", "Host: a", "Host: b"), List.of("GET / HTTP/1.0", "Host: a", "Host: b"))) {
                 status(List.of(400), () -> ProxyServer.readRequest(head(heads.toArray(String[]::new))),
                         "readRequest() of " + heads, likely);
@@ -403,7 +429,7 @@ class ProxyServerTest {
             var client = client(reverse(origin)).play("", send("""
                     GET / HTTP/1.1\r
                     Host: zoo.test\r
-                    Connection: X-Secret, keep-alive\r
+                    Connection: X-Secret, keep-alive, X-Forwarded-For, Via\r
                     X-Secret: 1\r
                     Proxy-Authorization: Basic eDp5\r
                     Upgrade: websocket\r
@@ -413,9 +439,11 @@ class ProxyServerTest {
                     """));
             var link = origin.link("");
             var head = link.head("");
-            Check.equal("Host Accept Accept X-Forwarded-For X-Forwarded-Proto X-Forwarded-Host Via", names(head),
-                    "the names of the fields that the upstream received",
-                    "removeHopByHop(), then addForwardingFields()");
+            Check.equal("accept accept host via x-forwarded-for x-forwarded-host x-forwarded-proto",
+                    Stream.of(names(head).split(" ")).map(name -> name.toLowerCase(Locale.ROOT)).sorted()
+                            .collect(Collectors.joining(" ")),
+                    "the names of the fields that the upstream received", "removeHopByHop() first, then "
+                            + "addForwardingFields(): the client's Connection must not name what the proxy adds");
             Check.equal("127.0.0.1", field(head, "X-Forwarded-For"), "X-Forwarded-For",
                     "the address of the client's socket");
             Check.equal("1.1 lab408", field(head, "Via"), "Via", "the version of the request");
@@ -427,14 +455,21 @@ class ProxyServerTest {
             client.play("the upstream's close is not the client's: the connection goes on", send(get("/2")));
             origin.echoFromNowOn(link);
             client.answer("the upstream's close is not the client's: the connection goes on");
+            var other = closeLater(new Socket());
+            other.bind(new InetSocketAddress(otherAddress(), 0));
+            other.connect(origin.proxy.localAddress());
+            other.getOutputStream().write(bytes(get("/3")));
+            other.setSoTimeout(Patience.millis());
+            other.getInputStream().read();
+            Check.equal(otherAddress(), field(origin.heads.getLast(), "X-Forwarded-For"),
+                    "X-Forwarded-For of a client with this address", "the address of the client, not of the proxy");
         }
 
         @Test
         void a_body_arrives_whole_in_both_directions() throws Exception {   // rejects: one read, a body as text
             var origin = closeLater(new Origin());
             var proxy = reverse(origin);
-            var body = new byte[300_000];
-            new Random(408).nextBytes(body);
+            var body = random(300_000, 408);
             var client = client(proxy);
             var sending = PendingCall.start(() -> client.play("",
                     send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n"), new Action.Send(body)));
@@ -553,13 +588,14 @@ class ProxyServerTest {
 
         @Test
         void a_request_that_the_client_breaks_off_never_looks_complete() throws Exception {
-            // rejects: -1 taken for the end
+            // rejects: -1 taken for the end, an int for what is left
             var origin = closeLater(new Origin());
             var client = client(reverse(origin))
-                    .play("", send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n" + "j".repeat(40)));
+                    .play("", send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000000\r\n\r\n"
+                    + "j".repeat(40)));
             var link = origin.link("");
             link.head("");
-            link.take(40, "pass on what has come");
+            link.take(40, "pass on what has come; an int does not hold what is left of a body of 3 GB");
             client.play("", halfClose());
             link.peer.play("a body that ends too early is an EOFException, and both connections are closed", gone());
         }
@@ -612,9 +648,6 @@ class ProxyServerTest {
             call.awaitWaiting();
             Check.that(taken.get() <= PIECE, "at most 16,384 bytes read while the first write is blocked, got " + taken,
                     "read a piece, write it, read the next");
-            blocked.countDown();
-            Await.value(call.outcome(), "that relay() ends with its input", "");
-            Check.equal(1_000_000, sink.size(), "the bytes written", "");
             var flushed = new ArrayList<String>();
             var lines = Stream.of("one", "two", "three").map(ProxyServerTest::bytes).iterator();
             ProxyServer.relay(new InputStream() {
@@ -640,6 +673,11 @@ class ProxyServerTest {
             });
             Check.equal(List.of("one", "onetwo", "onetwothree"), flushed.stream().distinct().toList(),
                     "what was written at each flush()", "flush after each piece: somebody may wait for it");
+            blocked.countDown();
+            Await.value(call.outcome(), "that relay() ends with its input", "");
+            Check.that(sink.toString().equals("j".repeat(1_000_000)), "the 1,000,000 bytes that were read, while "
+                    + "another relay() ran, got " + sink.size() + " bytes, which are not all the same",
+                    "each call of relay() needs an array of its own: a proxy copies many bodies at once");
         }
     }
 
@@ -650,12 +688,15 @@ class ProxyServerTest {
         @Test
         void an_authority_is_a_host_and_a_port_and_anything_else_is_400() throws Exception {
             var rows = Map.of("zoo.test:443", new ProxyServer.Authority("zoo.test", 443),
-                    "ZOO.Test:1", new ProxyServer.Authority("zoo.test", 1), "127.0.0.1:65535",
+                    "ZOO.Test:1", new ProxyServer.Authority("zoo.test", 1),
+                    "a_b.test:8443", new ProxyServer.Authority("a_b.test", 8443), "127.0.0.1:65535",
                     new ProxyServer.Authority("127.0.0.1", 65535), "[::1]:0080", new ProxyServer.Authority("::1", 80),
                     "[2001:DB8::5]:443", new ProxyServer.Authority("2001:db8::5", 443));
             for (var row : rows.entrySet()) {
-                Check.equal(row.getValue(), ProxyServer.parseAuthority(row.getKey()), "parseAuthority(\""
-                        + row.getKey() + "\")", "split at the last colon, take off the brackets, in lower case");
+                var what = "parseAuthority(\"" + row.getKey() + "\")";
+                var likely = "split at the last colon, take off the brackets, in lower case; HOST must match the host";
+                Check.equal(row.getValue(),
+                        accepted(() -> ProxyServer.parseAuthority(row.getKey()), what, likely), what, likely);
             }
             for (var text : List.of("zoo.test", "zoo.test:", "zoo.test:0", "zoo.test:65536", "zoo.test:99999999999",
                     "zoo.test:+80", "zoo.test:-1", "zoo.test: 80", "zoo.test:8٠", ":80", "", ":", "[::1]",
@@ -684,6 +725,15 @@ class ProxyServerTest {
             client.play("copy what the target sends", receive("back"), send("GET / HTTP/1.1\r\n\r\n"));
             link.peer.play("no request any more, but bytes", receive("GET / HTTP/1.1\r\n\r\n"));
             Check.equal(1L, proxy.stats().tunnels(), "stats().tunnels()", "count it in tunnels");
+            var unreachable = closeLater(new ProxyServer(ANY_PORT, Optional.empty(), to -> true, to -> {
+                throw new ConnectException("Connection refused");
+            }, DEFAULTS));
+            var likely = "connect() first, then count it and write the 200";
+            var all = untilEnd(unreachable, "CONNECT zoo.test:443 HTTP/1.1\r\nHost: zoo.test:443\r\n\r\n");
+            Check.that(!all.startsWith("HTTP/1.1 200"), "no 200 for a CONNECT whose target cannot be reached, got «"
+                    + shortened(all) + "»", likely);
+            Check.equal(0L, unreachable.stats().tunnels(), "stats().tunnels() after a CONNECT whose target cannot be "
+                    + "reached", likely);
         }
 
         @Test
@@ -691,12 +741,14 @@ class ProxyServerTest {
             var target = closeLater(new Origin());
             var client = connected(forward(to -> true), target);
             var link = target.link("");
-            var block = new byte[2 << 20];
-            var sending = List.of(PendingCall.start(() -> client.play("", new Action.Send(block))),
-                    PendingCall.start(() -> link.peer.play("", new Action.Send(block))));
+            var up = random(2 << 20, 1);
+            var down = random(2 << 20, 2);
+            var sending = List.of(PendingCall.start(() -> client.play("", new Action.Send(up))),
+                    PendingCall.start(() -> link.peer.play("", new Action.Send(down))));
             var likely = "a direction waits for the other one: each needs a thread of its own";
-            client.bytes(block.length, "2 MiB while it sends 2 MiB itself", likely);
-            link.take(block.length, likely);
+            var received = client.bytes(down.length, "2 MiB while it sends 2 MiB itself", likely);
+            Check.that(Arrays.equals(down, received) && Arrays.equals(up, link.take(up.length, likely)),
+                    "the bytes that were sent in each direction, got others", "each direction needs its own array");
             for (var call : sending) {
                 Await.value(call.outcome(), "that 2 MiB are sent", likely);
             }
@@ -769,6 +821,8 @@ class ProxyServerTest {
             var origin = closeLater(new Origin(Origin.ECHO));
             Check.equal(403, client(reverse(origin)).play("", send(connect(origin))).answer("").status(),
                     "the status for CONNECT to a reverse proxy", "its allow is false for everything");
+            Check.equal(0L, origin.proxy.stats().tunnels(), "stats().tunnels() of it",
+                    "a refused CONNECT is no tunnel");
         }
 
         @Test
@@ -788,14 +842,22 @@ class ProxyServerTest {
 
         @Test
         void a_target_that_closes_at_once_does_not_take_the_200_with_it() throws Exception {
-            // rejects: a close with the client's early bytes unread, which is a reset
-            var target = closeLater(new Origin(link -> link.peer.close()));
+            // rejects: a close with the client's early bytes unread, which is a reset; a reset that is passed on
+            var links = new AtomicInteger();
+            var target = closeLater(new Origin(link -> {
+                if (links.incrementAndGet() % 2 == 0) {
+                    link.take(1, "");   // the tunnel is there
+                    link.peer.play("", reset());
+                }
+                link.peer.close();
+            }));
             var proxy = forward(to -> true);
             for (int i = 1; i <= 20; i++) {
                 var client = client(proxy).play("", send(connect(target) + "early bytes"));
                 var likely = "the client still reads the 200: nothing but shutdownOutput() towards it";
                 Check.equal(200, client.head(likely).status(), "the status for client " + i, likely);
-                client.play(likely, gone());
+                client.play("a failure of one direction must end the other: abort() the upstream and return, but "
+                        + "neither close nor reset the client's connection", end()).close();
             }
         }
 
@@ -916,6 +978,16 @@ class ProxyServerTest {
             Check.equal("POST / hello, big world", client.answer("").body(), "the body that the upstream decoded",
                     "the size of a chunk is written in hex; extensions and trailers are dropped");
             Check.equal("GET /next ", client.answer("").body(), "the answer to the next request", "");
+            client.play("", send(CHUNKED + "0\r\n\r\n" + CHUNKED + "4e20\r\n" + "j".repeat(20_000) + "\r\n0\r\n\r\n"));
+            Check.equal("POST / ", client.answer("").body(),
+                    "the body that the upstream decoded, of a request with the last chunk only",
+                    "an empty body has no chunk but the last one");
+            Check.equal("POST / " + "j".repeat(20_000), client.answer("").body(),
+                    "the body that the upstream decoded, of 20,000 bytes",
+                    "the size of a chunk is the number of bytes that were read, in hex");
+            Check.that(origin.lines().stream().allMatch(line -> line.endsWith("HTTP/1.1")), "nothing but requests "
+                    + "upstream, got " + origin.lines(),
+                    "one last chunk ends a body: what follows is read as a request");
         }
 
         @Test
@@ -1150,6 +1222,10 @@ class ProxyServerTest {
             failures.put(new UnknownHostException("gone.test"), 502);
             failures.put(new NoRouteToHostException("No route to host"), 502);
             failures.put(new IOException("Too many open files"), 502);
+            failures.put(new ConnectException("Connection timed out"), 502);   // the kernel's words; see the class
+            failures.put(new EOFException(), 502);
+            failures.put(new InterruptedIOException("closing"), 502);
+            failures.put(new SocketTimeoutException(), 504);
             failures.put(new SocketTimeoutException("Connect timed out"), 504);
             var next = new AtomicReference<IOException>();
             ProxyServer.Connector failing = to -> {
@@ -1424,7 +1500,10 @@ class ProxyServerTest {
                     "the rest of the body would be read as the next request");
             Check.that(!ProxyServer.mayReuse(response("HTTP/1.1", new ProxyServer.Framing.UntilClose()), true),
                     "false when the response ended with its connection, got true", "");
-            Check.that(!ProxyServer.mayReuse(response("HTTP/1.0", length), true), "false in HTTP/1.0, got true", "");
+            for (var field : List.of("X: y", "Connection: keep-alive")) {
+                Check.that(!ProxyServer.mayReuse(response("HTTP/1.0", length, field), true), "false in HTTP/1.0 with «"
+                        + field + "», got true", "HTTP/1.0 says no, whatever its Connection says");
+            }
             Check.that(!ProxyServer.mayReuse(response("HTTP/1.1", length, "Connection: x", "connection: Close"), true),
                     "false when one of two Connection fields says close, got true",
                     "Connection is a list, over several fields");
@@ -1875,6 +1954,16 @@ class ProxyServerTest {
 
     // Texts.
 
+    /** What a call returns that must not be answered with a status. */
+    private static <T> T accepted(Callable<T> call, String what, String likely) throws Exception {
+        try {
+            return call.call();
+        } catch (ProxyServer.HttpStatusException e) {
+            throw History.fail("expected " + what + " to return a value\ngot " + e.status() + " " + e.getMessage(),
+                    likely);
+        }
+    }
+
     private static List<ProxyServer.Header> fields(String... lines) {
         return Stream.of(lines).map(line -> new ProxyServer.Header(line.substring(0, line.indexOf(':')),
                 line.substring(line.indexOf(':') + 1).replaceFirst("^ ", ""))).toList();
@@ -1899,6 +1988,39 @@ class ProxyServerTest {
     private static String field(List<String> lines, String name) {
         return lines.stream().filter(line -> line.regionMatches(true, 0, name + ":", 0, name.length() + 1))
                 .map(line -> line.substring(name.length() + 1).strip()).collect(Collectors.joining(" AND "));
+    }
+
+    /** An address that is not the proxy's, where the system has one. */
+    private static String otherAddress() {
+        try (var socket = new Socket()) {
+            socket.bind(new InetSocketAddress("127.0.0.2", 0));
+            return "127.0.0.2";
+        } catch (IOException e) {
+            return "127.0.0.1";
+        }
+    }
+
+    /** What a client receives until its connection ends, in whatever way. */
+    private static String untilEnd(ProxyServer proxy, String request) throws IOException {
+        var all = new ByteArrayOutputStream();
+        try (var socket = new Socket()) {
+            socket.connect(proxy.localAddress());
+            socket.setSoTimeout(Patience.millis());
+            socket.getOutputStream().write(bytes(request));
+            socket.getInputStream().transferTo(all);
+        } catch (SocketException e) {
+            // A reset, which is an end.
+        } catch (SocketTimeoutException e) {
+            throw History.fail("expected the client's connection to end\ngot nothing within " + Patience.text(),
+                    "let the exception pass: the given code ends the connection");
+        }
+        return all.toString(StandardCharsets.ISO_8859_1);
+    }
+
+    private static byte[] random(int size, long seed) {
+        var bytes = new byte[size];
+        new Random(seed).nextBytes(bytes);
+        return bytes;
     }
 
     private static byte[] bytes(String text) {

@@ -47,7 +47,7 @@ class ThrottleTest {
         @Test
         void an_empty_bucket_gains_tokens_at_its_rate() {
             // rejects: time counted from zero; milliseconds; bits;
-            // now <= refilled
+            // now <= refilled; time that passes between two readings
             gainsTokens(Clock.byHand(), "", "refill() adds elapsed nanoseconds"
                     + " * rate / 10^9, and sets refilled to the present"
                     + " instant");
@@ -57,6 +57,20 @@ class ThrottleTest {
                     "compare elapsed with 0; now and refilled themselves must"
                             + " not be compared, because nanoTime() may"
                             + " overflow");
+            var running = new RunningClock();
+            var bucket = emptied(1_000_000, MOST, running);
+            long start = running.now();
+            for (int i = 0; i < 1000; i++) {
+                bucket.available();
+            }
+            long micros = (running.now() - start) / 1000;
+            Check.that(Math.abs(bucket.available() - micros) <= 3, "a bucket"
+                    + " with a rate of 1,000,000 a second to have gained "
+                    + micros + " tokens in " + micros + " us and 1000 refills,"
+                    + " on a clock that runs on by 1 us at each reading, got "
+                    + bucket.available(), "read the clock once in refill(), and"
+                    + " set refilled to that instant: the time between two"
+                    + " readings is lost");
         }
 
         private static void gainsTokens(Clock clock, String when,
@@ -314,14 +328,21 @@ class ThrottleTest {
             available(-200, bucket, "after reserve(100) twice on an empty"
                     + " bucket", "tokens may be negative: that is the debt");
             clock.advance(Duration.ofMillis(500));
+            var likely = "call refill() first: what has accrued meanwhile"
+                    + " reduces the debt";
             instant(1_600, bucket.reserve(10), clock, "reserve(10) half a"
-                    + " second later", "call refill() first: what has accrued"
-                    + " meanwhile reduces the debt");
+                    + " second later", likely);
+            bucket.reserve(100);
+            clock.advance(Duration.ofMillis(2_500));
+            available(-10, bucket, "with a debt of 260, 2.5 s later, at 100 a"
+                    + " second", likely + "; whole seconds fill the bucket only"
+                    + " if they pay the debt as well");
         }
 
         @Test
         void the_instant_is_the_earliest_at_which_the_debt_is_paid() {
-            // rejects: rounding down; no remainder; whole milliseconds; double
+            // rejects: rounding down; no remainder; whole milliseconds;
+            // double; a wait that is counted from a later reading
             for (long rate : new long[] {1, 3, 7, 999, 1_000_003,
                     5_000_000_000L, MAX_RATE}) {
                 var clock = Clock.byHand();
@@ -338,6 +359,18 @@ class ThrottleTest {
             clock.advance(Duration.ofMillis(100));
             exact(233_333_334, bucket.reserve(1), clock,
                     "reserve(1) with 0.3 tokens at 3");
+            exact(900_000_000, bucket.reserve(2), clock,
+                    "reserve(2) with a debt of 0.7 tokens at 3");
+            var running = new RunningClock();
+            var other = emptied(1_000_000, 1000, running);
+            long start = running.now();
+            long wait = other.reserve(1000) - start;
+            Check.that(wait >= 997_000 && wait <= 1_000_000, "reserve(1000) on"
+                    + " an empty bucket at 1,000,000 a second to return the"
+                    + " instant 1000 us after it was emptied, on a clock that"
+                    + " runs on by 1 us at each reading; got " + wait / 1000
+                    + " us", "count the wait from refilled, and not from"
+                    + " another reading of the clock");
         }
 
         private static void exact(long expected, long instant, Clock clock,
@@ -535,7 +568,8 @@ class ThrottleTest {
         @Test
         void an_interrupted_acquire_gives_its_tokens_back()
                 throws InterruptedException {
-            // rejects: tokens that are lost; those of the last piece only
+            // rejects: tokens that are lost; those of the last piece only;
+            // those of pieces that were never reserved
             var clock = Clock.byHand();
             var bucket = emptied(100, 100, clock);
             var likely = "giveBack() all that this call has reserved, earlier"
@@ -545,6 +579,21 @@ class ThrottleTest {
             interrupted(call, "acquire(50)");
             available(0, bucket, "after acquire(50) on an empty bucket was"
                     + " interrupted", likely);
+
+            var other = taking(bucket, 70);
+            clock.settle(other);
+            var first = taking(bucket, 300);
+            clock.settle(List.of(other, first));
+            interrupted(first, "acquire(300), in its first piece");
+            available(-70, bucket, "with a burst of 100, after acquire(300) was"
+                    + " interrupted in its first piece, while acquire(70) waits",
+                    "giveBack() what this call has reserved, and no more: not"
+                            + " the pieces that were still to come, nor the"
+                            + " tokens of others");
+            clock.advance(Duration.ofMillis(700));
+            clock.settle(other);
+            returns(other, "acquire(70) to return after 700 ms", "giveBack()"
+                    + " does not wake or delay other callers");
 
             var pieces = taking(bucket, 180);
             clock.settle(pieces);
@@ -886,23 +935,33 @@ class ThrottleTest {
         @Test
         void an_exception_of_the_stream_below_is_passed_on()
                 throws IOException {
-            // rejects: bytesTransferred set for a failure of the write itself
-            var bucket = new Throttle.Bucket(1, 10, Clock.byHand());
+            // rejects: bytesTransferred set for a failure of the write itself;
+            // bytes that are owed until a read succeeds
+            var bucket = new Throttle.Bucket(1, 100, Clock.byHand());
             var broken = new SocketTimeoutException("the test says so");
             var in = Throttle.read(new InputStream() {
+                private int left = 5;
+
                 @Override
                 public int read() throws IOException {
+                    if (left-- > 0) {
+                        return 1;
+                    }
                     throw broken;
                 }
             }, Throttle.Limit.of(bucket));
+            Check.equal(5, in.read(new byte[5]), "read(byte[5])",
+                    "return what the stream returns");
             for (int i = 0; i < 3; i++) {
                 Check.equal(broken, Check.fails(IOException.class,
                         () -> in.read(new byte[5]), "a read of a stream that"
                                 + " fails", "let the exception pass"),
                         "the exception of the read", "let it pass");
             }
-            available(10, bucket, "after three reads that failed",
-                    "owe what was really read");
+            available(95, bucket, "with a burst of 100, after a read of 5 bytes"
+                    + " and three reads that failed", "a read that fails costs"
+                    + " nothing, and the 5 bytes are paid once: set owed to 0"
+                    + " after the payment, whether the read fails or not");
             broken.bytesTransferred = 42;
             var out = Throttle.write(new OutputStream() {
                 @Override
@@ -1194,15 +1253,23 @@ class ThrottleTest {
 
         @Test
         void two_connections_share_one_rate() throws Exception {
-            // rejects: a limit that looks at the connection's own bucket only
+            // rejects: a limit that looks at the connection's own bucket only;
+            // a limit that is locked while a stream waits
             var clock = Clock.byHand();
             var global = new Throttle.Bucket(1000, 100, clock);
+            var common = Throttle.Limit.of(global);
+            share(clock, () -> Throttle.Limit.of(new Throttle.Bucket(1_000_000,
+                    100, clock), global));
+            clock.advance(Duration.ofMillis(100));   // the bucket is full again
+            share(clock, () -> common);
+        }
+
+        private static void share(Clock clock, Supplier<Throttle.Limit> limit)
+                throws InterruptedException {
             var sink = new Sink(clock);
-            var flows = Stream.generate(() -> Throttle.write(sink,
-                    Throttle.Limit.of(new Throttle.Bucket(1_000_000, 100,
-                            clock), global))).limit(2).map(out ->
-                    PendingCall.start(ending(() -> out.write(new byte[1000]))))
-                    .toList();
+            var flows = Stream.generate(() -> Throttle.write(sink, limit.get()))
+                    .limit(2).map(out -> PendingCall.start(ending(
+                            () -> out.write(new byte[1000])))).toList();
             clock.settle(flows);
             for (int i = 1; i <= 19; i++) {
                 Check.equal(100 * i, sink.bytes(), "the bytes that two flows"
@@ -1335,7 +1402,7 @@ class ThrottleTest {
             var clock = Clock.byHand();
             var bucket = new Throttle.Bucket(1, 10, clock);
             var other = new Throttle.Bucket(1, 100, Clock.byHand());
-            Check.named("buckets", () -> Throttle.Limit.of());
+            Check.named("buckets", () -> new Throttle.Limit(List.of(), 1));
             Check.named("buckets", () -> Throttle.Limit.of(bucket, other));
             Check.named("quantum", () -> new Throttle.Limit(List.of(bucket), 0));
             Check.named("quantum", () -> new Throttle.Limit(List.of(bucket,
@@ -1521,31 +1588,37 @@ class ThrottleTest {
         @Test
         void setRates_changes_the_rate_of_open_connections()
                 throws InterruptedException, IOException {
-            // rejects: a new rate for new connections only
-            var clock = Clock.byHand();
-            try (var server = new Server(50_000);
-                    var relay = relay(server, Throttle.Options.defaults()
-                            .withRate(1000).withBurst(1000)
-                            .withTiming(clock))) {
-                var client = PendingCall.start(() -> exchange(relay, 0));
-                clock.awaitSleeper();
-                relay.setRates(100_000, MAX_RATE);
-                clock.advance(Duration.ofSeconds(1));   // the waiting quantum
-                for (int i = 0; i < 3; i++) {
-                    clock.awaitSleeper();
-                    long before = relay.stats().bytesDown();
-                    clock.advance(Duration.ofMillis(10));
-                    Await.until(() -> relay.stats().bytesDown() > before,
-                            "another 1000 bytes in each 10 ms after the rate of"
-                                    + " an open connection was raised to 100"
-                                    + " kB/s", "limit() adds the bucket to own,"
-                                    + " and setRates() sets the rate of each"
-                                    + " bucket in own");
+            // rejects: a new rate for new connections only, for the last one,
+            // or for one direction
+            for (boolean upload : new boolean[] {false, true}) {
+                var clock = Clock.byHand();
+                try (var server = new Server(upload ? 0 : 50_000);
+                        var relay = relay(server, Throttle.Options.defaults()
+                                .withRate(1000).withBurst(1000)
+                                .withTiming(clock))) {
+                    var clients = Stream.generate(() -> PendingCall.start(() ->
+                            exchange(relay, upload ? 50_000 : 0))).limit(2)
+                            .toList();
+                    clock.awaitSleepers(2);
+                    relay.setRates(100_000, MAX_RATE);
+                    clock.advance(Duration.ofSeconds(1));   // for the waits
+                    for (int i = 1; i <= 10; i++) {
+                        clock.awaitSleepers(2);
+                        clock.advance(Duration.ofMillis(10));
+                    }
+                    Await.until(() -> (upload ? server.received.get()
+                            : relay.stats().bytesDown()) >= 18_000, "about 10"
+                            + " kB more on each of two connections, 100 ms"
+                            + " after the rate of open " + (upload ? "uploads"
+                            : "downloads") + " was raised to 100 kB/s",
+                            "limit() adds each bucket to own, and setRates()"
+                                    + " sets the rate of each bucket in own");
+                    Await.until(() -> {
+                        clock.advance(Duration.ofSeconds(1));
+                        return clients.stream().allMatch(
+                                client -> client.outcome().isDone());
+                    }, "the transfers to end", "set all rates");
                 }
-                Await.until(() -> {
-                    clock.advance(Duration.ofSeconds(1));
-                    return client.outcome().isDone();
-                }, "the download to end", "set all rates");
             }
         }
 
@@ -1595,7 +1668,7 @@ class ThrottleTest {
                 var relay = relay(server, Throttle.Options.defaults()
                         .withRate(1).withBurst(1000).withTiming(clock));
                 var client = PendingCall.start(() -> exchange(relay, 0));
-                clock.awaitSleeper();
+                clock.awaitSleepers(1);
                 var likely = "leave the given part of the relay as it is";
                 Check.equal(false, relay.shutdown(Duration.ZERO),
                         "shutdown(0) while a connection is open", likely);
@@ -1802,8 +1875,9 @@ class ThrottleTest {
             return fake.elapsed();
         }
 
-        void awaitSleeper() throws InterruptedException {
-            fake.awaitSleepers(1, "wait for tokens by timing.sleepUntil()");
+        void awaitSleepers(int count) throws InterruptedException {
+            fake.awaitSleepers(count, "wait for tokens by"
+                    + " timing.sleepUntil()");
         }
 
         void settle(PendingCall<?> call) throws InterruptedException {
@@ -1818,6 +1892,27 @@ class ThrottleTest {
                     == fake.sleepers(), "each call to return, or to sleep on"
                     + " the clock that the bucket was given",
                     "wait by timing.sleepUntil(), without a lock");
+        }
+    }
+
+    /** A clock that runs on by a microsecond whenever somebody looks at it. */
+    private static final class RunningClock implements Throttle.Timing {
+
+        private final AtomicLong now = new AtomicLong();
+
+        @Override
+        public long nanoTime() {
+            return now.addAndGet(1000);
+        }
+
+        @Override
+        public void sleepUntil(long nanoTime) {
+            throw new IllegalStateException("this call must not wait");
+        }
+
+        /** What it has shown last. */
+        long now() {
+            return now.get();
         }
     }
 
@@ -1897,18 +1992,31 @@ class ThrottleTest {
             this.size = size;
             Thread.ofVirtual().start(() -> {
                 while (!listener.isClosed()) {
-                    serve();
+                    accept();
                 }
             });
         }
 
-        private void serve() {
-            try (var client = listener.accept()) {
-                client.getOutputStream().write(new byte[size]);
-                received.addAndGet(client.getInputStream().transferTo(
-                        OutputStream.nullOutputStream()));
+        private void accept() {
+            try {
+                var client = listener.accept();
+                Thread.ofVirtual().start(() -> serve(client));
             } catch (IOException e) {
-                // Closed: by the test, or because the relay was.
+                // The test has closed the listener.
+            }
+        }
+
+        private void serve(Socket client) {
+            try (client) {
+                client.getOutputStream().write(new byte[size]);
+                var in = client.getInputStream();
+                var piece = new byte[1024];
+                for (int count = in.read(piece); count != -1;
+                        count = in.read(piece)) {
+                    received.addAndGet(count);
+                }
+            } catch (IOException e) {
+                // Closed, because the relay was.
             }
         }
 
