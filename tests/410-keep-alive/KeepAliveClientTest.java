@@ -371,7 +371,7 @@ class KeepAliveClientTest {
                 throws Exception {
             // rejects: Content-Length looked at before Transfer-Encoding
             for (var coding : List.of("gzip", "chunked, gzip", "identity",
-                    "xchunked", "chunked\u00a0")) {
+                    "xchunked", "chunked\u00a0", "", ",")) {
                 var all = "0\r\n\r\nall that comes";
                 var got = orRefused(() -> text(body(Raw.of(all),
                         "Content-Length: 5", "Transfer-Encoding: " + coding)));
@@ -379,8 +379,9 @@ class KeepAliveClientTest {
                         + " of raw as the body, or a ProtocolException, with"
                         + " Content-Length: 5 and Transfer-Encoding: " + coding
                         + ", got \"" + shown(got) + "\"", "Transfer-Encoding"
-                        + " overrides Content-Length; if its last coding is not"
-                        + " chunked, the body ends with the connection");
+                        + " overrides Content-Length, be it empty: isPresent();"
+                        + " if its last coding is not chunked, the body ends"
+                        + " with the connection");
             }
         }
 
@@ -445,6 +446,22 @@ class KeepAliveClientTest {
                 Check.equal(headers("X-Shelf: left", "Content-Length: 5"),
                         response.headers(), "headers()", "");
                 Check.equal("hello", text(response.body()), "the body", "");
+            }
+            // rejects: over only for bodies with a length
+            for (var each : List.of(response("X: y", "to the end"), response(
+                    "Content-Length: 4\r\nConnection: close", "four"))) {
+                var other = Server.start(it -> {
+                    it.send(each);
+                    if (each.endsWith("end")) {
+                        it.close();
+                    }
+                });
+                var client = client();
+                text(send(client, get(other.uri("/")), ""));
+                Check.equal(0, client.stats().inUse(), "stats().inUse() when"
+                        + " the body of " + shown(each) + " has been read",
+                        "set over when the body is over, of whatever kind: then"
+                        + " the connection is closed");
             }
         }
 
@@ -532,10 +549,13 @@ class KeepAliveClientTest {
             // rejects: an end at the size 0, before the trailers; -1 passed on
             for (int length = 0; length < CHUNKS.length(); length++) {
                 var sent = CHUNKS.substring(0, length);
-                Check.fails(EOFException.class, () -> text(chunked(
-                        Raw.of(sent))), "the body of " + shown(sent),
-                        "the body is over only after the empty line behind the"
-                                + " last chunk");
+                var body = chunked(Raw.of(sent));
+                for (int i = 1; i <= 2; i++) {
+                    Check.fails(EOFException.class, () -> text(body),
+                            "the body of " + shown(sent) + ", time " + i,
+                            "the body is over only after the empty line behind"
+                                    + " the last chunk");
+                }
             }
         }
 
@@ -593,8 +613,16 @@ class KeepAliveClientTest {
 
         @Test
         void a_line_or_a_trailer_section_without_end_is_refused()
-                throws IOException {
-            // rejects: lines without a limit
+                throws Exception {
+            // rejects: lines without a limit, or with a lower one
+            for (int length : List.of(4_000, 4_200)) {
+                var sent = "b;" + "x".repeat(length - 2)
+                        + "\r\nhello world\r\n0\r\n\r\n";
+                Check.equal(length == 4_000 ? "hello world" : REFUSED,
+                        orRefused(() -> text(chunked(Raw.of(sent)))), "the body"
+                        + " after a chunk line of " + length + " bytes",
+                        "give readLine() the limit MAX_CHUNK_LINE, 4,096");
+            }
             for (var sent : List.of("5;", "5\r\nhello\r\n0\r\n",
                     "5\r\nhello\r\n0\r\nA: ")) {
                 var repeated = sent.endsWith("\n") ? "A: b\r\n" : "x";
@@ -802,7 +830,9 @@ class KeepAliveClientTest {
                             + " chunked", CHUNKS).replace("1.1", "1.0"),
                     response("Content-Length: 5\r\nTransfer-Encoding: chunked",
                             CHUNKS),
-                    HELLO + "!", HELLO + HELLO,
+                    HELLO + "!", HELLO + HELLO, "HTTP/1.1 204 No Content"
+                    + "\r\n\r\n!", response("Transfer-Encoding: chunked",
+                            CHUNKS) + "!",
                     "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")) {
                 closesAfter(response, "");
             }
@@ -951,11 +981,23 @@ class KeepAliveClientTest {
         @Test
         void close_ends_idle_and_busy_connections() throws Exception {
             // rejects: connections kept by a closed client
-            var server = Server.start(it -> it.send(it.target().equals("/idle")
-                    ? HELLO : response("Content-Length: 5", "h")));
+            // rejects: a lock held while a request waits for its response
+            var server = Server.start(it -> it.send(switch (it.target()) {
+                case "/idle" -> HELLO;
+                case "/busy" -> response("Content-Length: 5", "h");
+                default -> "";
+            }));
             var client = client();
             var busy = send(client, get(server.uri("/busy")), "");
-            text(send(client, get(server.uri("/idle")), ""));
+            var silent = PendingCall.start(
+                    () -> client.send(get(server.uri("/silent"))));
+            Await.until(() -> server.requests().contains("GET /silent"),
+                    "that GET /silent reaches the server", "");
+            var idle = PendingCall.start(
+                    () -> text(client.send(get(server.uri("/idle"))).body()));
+            Await.value(idle.outcome(), "that a request is answered while"
+                    + " another one, on another connection, waits for its"
+                    + " response", "hold no lock while a request is under way");
             Check.equal('h', (char) busy.body().read(), "the first byte", "");
             var reader = PendingCall.start(() -> busy.body().read());
             reader.awaitWaiting();
@@ -963,8 +1005,10 @@ class KeepAliveClientTest {
             client.close();
             closed(() -> reader.outcome().get(Patience.millis(),
                     TimeUnit.MILLISECONDS), "a read that was waiting");
+            closed(() -> silent.outcome().get(Patience.millis(),
+                    TimeUnit.MILLISECONDS), "a send() that was waiting");
             closed(() -> client.send(get(server.uri("/"))), "send()");
-            for (int i = 1; i <= 2; i++) {
+            for (int i = 1; i <= 3; i++) {
                 server.awaitEnd(i, "close() closes every open connection");
             }
             Check.equal(0, client.stats().idle(), "stats().idle()",
@@ -1018,13 +1062,15 @@ class KeepAliveClientTest {
 
         @Test
         void a_short_rest_is_read_and_the_connection_reused() throws Exception {
-            // rejects: close() that always disconnects
+            // rejects: close() that always disconnects; a drainTime that
+            // does not fit into a long of nanoseconds
             for (var response : List.of(
                     response("Content-Length: 11", "hello world"),
                     response("Transfer-Encoding: chunked", CHUNKS))) {
                 for (int read : List.of(0, 1, 5, 9)) {
                     var server = Server.start(it -> it.send(response));
-                    var client = client();
+                    var client = client(options().withDrainTime(
+                            Duration.ofSeconds(Long.MAX_VALUE)));
                     var got = send(client, get(server.uri("/1")), "");
                     take(got.body(), read);
                     got.close();
@@ -1043,7 +1089,7 @@ class KeepAliveClientTest {
         @Test
         void a_rest_that_comes_within_drainTime_is_waited_for()
                 throws Exception {
-            // rejects: a drain of what has come already
+            // rejects: a drain of what has come already; one that holds a lock
             var goOn = new CountDownLatch(1);
             closeLater((AutoCloseable) goOn::countDown);
             var server = Server.start(it -> {
@@ -1059,17 +1105,40 @@ class KeepAliveClientTest {
                 return true;
             });
             call.awaitWaiting();
-            Thread.sleep(20);   // the rest is late, but in time
+            var other = Server.start(it -> it.send(HELLO));
+            var meanwhile = PendingCall.start(
+                    () -> text(client.send(get(other.uri("/"))).body()));
+            Await.value(meanwhile.outcome(), "that a request to another host is"
+                    + " answered while close() waits for a rest",
+                    "hold no lock while drain() waits");
+            Check.that(!call.outcome().isDone(), "close() to wait for the rest"
+                    + " of the body, but it has returned", "drain() waits for"
+                    + " the rest, for drainTime at most");
             goOn.countDown();
             var likely = "drain() waits for the rest, for drainTime at most";
             Await.value(call.outcome(), "that close() returns", likely);
-            Check.equal(1, client.stats().idle(), "stats().idle()", likely);
+            Check.equal(2, client.stats().idle(), "stats().idle()", likely);
         }
 
         @Test
         void the_longest_rest_has_drainBytes_bytes() throws Exception {
-            // rejects: a limit that is off by one, or counts what was read
+            // rejects: a limit that is off by one, or counts what was read;
+            // no look at what follows the last byte of the data
             for (int rest : List.of(20_000, 20_001)) {
+                var chunks = ("3e8\r\n" + "b".repeat(1_000) + "\r\n")
+                        .repeat(20) + (rest == 20_000 ? "" : "1\r\nb\r\n")
+                        + "0\r\n\r\n";
+                var chunked = Server.start(it -> it.send(response(
+                        "Transfer-Encoding: chunked", chunks)));
+                var second = client(options().withDrainBytes(20_000)
+                        .withDrainTime(Duration.ZERO));
+                send(second, get(chunked.uri("/")), "").close();
+                Check.equal(rest == 20_000 ? 1 : 0, second.stats().idle(),
+                        "stats().idle() after close() with a rest of " + rest
+                                + " bytes in chunks and drainBytes 20000",
+                        "drain() goes on until the body is over, which is after"
+                                + " the last chunk, unless rest exceeds what is"
+                                + " left of drainBytes");
                 var server = Server.start(it -> it.send(response(
                         "Content-Length: 50000", "b".repeat(50_000))));
                 var client = client(options().withDrainBytes(20_000)
@@ -1367,6 +1436,20 @@ class KeepAliveClientTest {
                     server.requests(), "the requests", likely);
             Check.equal(1L, client.stats().retries(), "stats().retries()",
                     "count a retry that fails, too");
+            // rejects: the exception of the first attempt
+            var mail = Server.start(it -> {
+                if (it.nth == 1) {
+                    it.send(it.connection == 1 ? HELLO : "220 ready\r\n");
+                } else {
+                    it.close();
+                }
+            });
+            var second = client();
+            text(send(second, get(mail.uri("/1")), ""));
+            Check.fails(ProtocolException.class, () -> second.send(
+                    get(mail.uri("/2"))), "a GET whose retry is answered by"
+                    + " 220 ready", "the exception of the retry goes to the"
+                    + " caller");
         }
 
         @Test
@@ -1472,9 +1555,18 @@ class KeepAliveClientTest {
 
         @Test
         void a_request_waits_until_a_connection_is_released() throws Exception {
-            // rejects: an exception at once
+            for (var limit : List.of(Patience.duration(), Duration.ZERO,
+                    Duration.ofSeconds(Long.MAX_VALUE))) {
+                waitsInTurn(limit);
+            }
+        }
+
+        private static void waitsInTurn(Duration acquireTimeout)
+                throws Exception {
+            // rejects: an exception at once; zero taken for no time at all
             var server = Server.start(it -> it.send(HELLO));
-            var client = client(options().withMaxConnectionsPerHost(1));
+            var client = client(options().withMaxConnectionsPerHost(1)
+                    .withAcquireTimeout(acquireTimeout));
             var first = send(client, get(server.uri("/0")), "");
             var calls = new ArrayList<PendingCall<String>>();
             for (int i = 1; i <= 3; i++) {
@@ -1483,9 +1575,10 @@ class KeepAliveClientTest {
                         get(server.uri("/" + number))).body())));
                 calls.getLast().awaitWaiting();
                 Check.that(!calls.getLast().outcome().isDone(), "request " + i
-                        + " to wait while the only connection is in use, but"
-                        + " send() has ended", "acquirePermit() waits for a"
-                        + " permit, for acquireTimeout at most, and a response"
+                        + " to wait while the only connection is in use, with"
+                        + " acquireTimeout " + acquireTimeout + ", but send()"
+                        + " has ended", "acquirePermit() waits for a permit,"
+                        + " for nanos(acquireTimeout) at most, and a response"
                         + " keeps its permit until it is over");
             }
             Check.equal(List.of("GET /0"), server.requests(), "the requests"
@@ -1555,6 +1648,31 @@ class KeepAliveClientTest {
                     + " got " + server.connections.size(),
                     "acquirePermit() before a connection is taken or opened");
             Check.equal(0, client.stats().inUse(), "stats().inUse()", "");
+
+            // rejects: a permit released before the connection is idle. The
+            // clock is asked while the connection is being kept
+            var keeping = new AtomicBoolean();
+            var seen = new CompletableFuture<String>();
+            var asked = new AtomicReference<KeepAliveClient>();
+            asked.set(client(options().withMaxConnectionsPerHost(1)
+                    .withAcquireTimeout(Duration.ofMillis(1))
+                    .withNanoClock(() -> {
+                if (keeping.compareAndSet(true, false)) {
+                    seen.complete(thrownBy(() -> asked.get().send(
+                            get(server.uri("/")))).toString());
+                }
+                return System.nanoTime();
+            })));
+            var last = send(asked.get(), get(server.uri("/")), "");
+            keeping.set(true);
+            text(last);
+            var got = Await.value(seen, "that nanoClock is asked when the"
+                    + " connection is kept", "");
+            Check.that(got.contains("no connection to"), "no permit to be free"
+                    + " before the connection is kept, but a request at that"
+                    + " moment ended with " + got,
+                    "releasePermit() after keepIdle(): otherwise a request that"
+                    + " waits finds no idle connection, and opens one more");
         }
 
         @Test
