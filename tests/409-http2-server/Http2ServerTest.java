@@ -704,6 +704,7 @@ class Http2ServerTest {
             var gate = new Semaphore(0);
             closeLater(() -> gate.release(10));
             var client = client(server(USUAL, exchange -> {
+                gate.acquire();
                 exchange.respond(200, List.of());
                 gate.acquire();
                 exchange.output().write("half".getBytes());
@@ -712,6 +713,8 @@ class Http2ServerTest {
             })).request(1, "GET", "/");
             var likely = "sendHeaders() and sendData() flush what they write:"
                     + " writeAndFlush()";
+            client.settle(THREAD);   // nothing else makes the server flush
+            gate.release();
             client.expect(HEADERS, 1, likely);
             gate.release();
             Check.equal("half", client.expect(DATA, 1, likely).text(),
@@ -1181,7 +1184,9 @@ class Http2ServerTest {
                 exchange.respond(200, List.of());
                 exchange.output().write(("" + count).getBytes());
             });
-            var client = client(server).request(1, "POST", "/");
+            var client = client(server);
+            client.settle("");   // the server's SETTINGS are in force
+            client.request(1, "POST", "/");
             for (int i = 0; i < 10; i++) {
                 client.data(1, false, 100);
                 for (int left = 100; left > 0; ) {
@@ -1609,7 +1614,8 @@ class Http2ServerTest {
         private static final String FIRST = "goAway() sends GOAWAY with"
                 + " 2147483647, and a PING behind it";
         private static final String LAST = "lastGoAway() sends GOAWAY with the"
-                + " last stream when the PING is answered";
+                + " last stream when the PING is answered; the answer comes to"
+                + " the connection, which addHttp2() adds to the pipeline";
 
         @Test
         void two_GOAWAYs_frame_a_PING_and_running_streams_end_in_full()
@@ -1787,8 +1793,13 @@ class Http2ServerTest {
             Check.that(thrown.getCause() instanceof InterruptedException,
                     "an InterruptedException, got " + thrown.getCause(), "");
 
-            // rejects: a wait for streams alone
+            // rejects: a wait for streams alone; the whole grace period for
+            // each connection, which is longer than a test waits
             var quiet = server(USUAL, text("hello"));
+            for (int i = 0; i < 400; i++) {
+                closeLater(new Socket(ANY.getAddress(),
+                        quiet.localAddress().getPort()));
+            }
             var client = client(quiet);
             client.settle("");
             var idle = PendingCall.start(() ->
@@ -1797,14 +1808,16 @@ class Http2ServerTest {
                     rest(client), "the frames for a client without streams"
                     + " that does not answer the PING", LAST);
             Check.equal(false, Await.value(idle.outcome(), "shutdown() to"
-                    + " return", ""), "shutdown() that has cut a connection"
+                    + " return", "one deadline for all connections"),
+                    "shutdown() that has cut a connection"
                     + " whose client did not answer the PING", "wait for"
                     + " connections, not for streams");
         }
 
         private static List<String> rest(Http2Peer client) throws IOException {
-            return client.rest("after the grace period or an interrupt:"
-                    + " lastGoAway() and close()").stream().map(frame ->
+            return client.rest("after the grace period, which is one for all"
+                    + " connections, or an interrupt: lastGoAway() and"
+                    + " close()").stream().map(frame ->
                     frame.type() == GOAWAY ? "GOAWAY " + frame.number(0)
                     : frame.type() == RST_STREAM ? "RST_STREAM " + frame.code()
                     : frame.type() == PING ? "PING" : frame.toString())
