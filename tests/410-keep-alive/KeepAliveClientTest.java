@@ -621,7 +621,7 @@ class KeepAliveClientTest {
                 Check.equal(length == 4_000 ? "hello world" : REFUSED,
                         orRefused(() -> text(chunked(Raw.of(sent)))), "the body"
                         + " after a chunk line of " + length + " bytes",
-                        "give readLine() the limit MAX_CHUNK_LINE, 4,096");
+                        "give readLine() MAX_CHUNK_LINE, 4,096 bytes");
             }
             for (var sent : List.of("5;", "5\r\nhello\r\n0\r\n",
                     "5\r\nhello\r\n0\r\nA: ")) {
