@@ -809,7 +809,7 @@ class KeepAliveClientTest {
             // rejects: a Connection field compared as a whole or by case
             for (var response : List.of(
                     response("Content-Length: 5\r\nConnection: close", "hello"),
-                    response("Content-Length: 5\r\nconnection: x, CLOSE",
+                    response("Content-Length: 5\r\nconnection: x, CLOSE ,y",
                             "hello"),
                     response("Content-Length: 5\r\nConnection: keep-alive\r\n"
                             + "Connection: close", "hello"),
@@ -831,6 +831,7 @@ class KeepAliveClientTest {
                     "");
             closesAfter(HELLO, "Connection: close");
             closesAfter(HELLO, "Connection: x, Close");
+            closesAfter(HELLO.replace("1.1", "1.0"), "Connection: keep-alive");
         }
 
         @Test
@@ -1184,8 +1185,11 @@ class KeepAliveClientTest {
 
         @Test
         void a_rest_that_is_late_is_cut_off_after_drainTime() throws Exception {
-            // rejects: drainTime for each read; a drain without a timeout
-            for (boolean drips : List.of(true, false)) {
+            // rejects: drainTime for each read; a drain without a timeout,
+            // which is what 0 ms mean to a socket
+            for (var drainTime : List.of(Duration.ofMillis(20),
+                    Duration.ofMillis(21), Duration.ofNanos(900_000))) {
+                boolean drips = drainTime.toMillis() == 20;
                 var server = Server.start(it -> {
                     it.send(response("Content-Length: 60000", "b"));
                     while (drips) {
@@ -1193,14 +1197,14 @@ class KeepAliveClientTest {
                         Thread.sleep(5);   // the server is slow
                     }
                 });
-                var client = client(options().withDrainTime(
-                        Duration.ofMillis(20)).withNanoClock(new FakeClock()));
+                var client = client(options().withDrainTime(drainTime)
+                        .withNanoClock(new FakeClock()));
                 var got = send(client, get(server.uri("/")), "");
                 var likely = drips ? "drainTime limits all reads together:"
                         + " compute what is left of it before each read, by"
                         + " System.nanoTime()"
-                        : "limit the read by waitAtMost(), or it waits for"
-                                + " readTimeout";
+                        : "limit the read by waitAtMost(), which rounds up to"
+                                + " milliseconds, or it waits for readTimeout";
                 closeOf(got, likely);
                 server.awaitEnd(1, likely);
                 Check.equal(0, client.stats().inUse(), "stats().inUse()",
@@ -1367,7 +1371,7 @@ class KeepAliveClientTest {
         void a_POST_is_never_sent_again() throws Exception {
             // rejects: «nothing came back, so nothing happened»
             for (var end : End.values()) {
-                for (var method : List.of("POST", "PATCH", "LOCK")) {
+                for (var method : List.of("POST", "PATCH", "LOCK", "get")) {
                     var server = endsReused(end);
                     var client = client();
                     text(send(client, get(server.uri("/1")), ""));
