@@ -613,7 +613,7 @@ public final class Http2Server implements AutoCloseable {
         @Override
         public void channelInactive(ChannelHandlerContext context) {
             streams.remove(this);
-            if (!output.isSent) {
+            if (!output.isSent || !body.isComplete()) {
                 reset = true;
                 aborted(this);
             }

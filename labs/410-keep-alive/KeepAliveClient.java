@@ -115,7 +115,10 @@ public final class KeepAliveClient implements AutoCloseable {
         public int read(byte[] into, int offset, int length)
                 throws IOException {
             Objects.checkFromIndexSize(offset, length, into.length);
-            if (rest == 0 && !over && length > 0) {
+            if (length == 0) {
+                return 0;
+            }
+            if (rest == 0 && !over) {
                 nextChunk();   // others are over when the rest is 0
             }
             if (over) {

@@ -197,10 +197,11 @@ class Http2ServerTest {
 
         @Test
         void encode_appends_nine_bytes_whose_reserved_bit_is_0() {
+            // rejects: array(), which a direct buffer does not have
             for (var header : List.of("00000d010500000003",
                     "ffffffffff7fffffff", "800001018000000001",
                     "000000000000000000")) {
-                var out = buffer("2a");
+                var out = Unpooled.directBuffer(16).writeByte(0x2a);
                 Http2Server.FrameHeader.decode(buffer(header)).orElseThrow()
                         .encode(out);
                 Check.equal("2a" + header, ByteBufUtil.hexDump(out), "2a and"
@@ -230,10 +231,17 @@ class Http2ServerTest {
 
         private static void decodes(String hex, int length, int type,
                 int flags, int id) {
-            Check.equal(new Http2Server.FrameHeader(length, type, flags, id),
-                    decoded(buffer(hex)), "decode(" + hex + ")", "all four"
-                    + " numbers are unsigned, most significant byte first; the"
-                    + " first bit of the stream id is ignored");
+            var header = new Http2Server.FrameHeader(length, type, flags, id);
+            Check.equal(header, decoded(buffer(hex)), "decode(" + hex + ")",
+                    "all four numbers are unsigned, most significant byte"
+                    + " first; the first bit of the stream id is ignored");
+            var likely = "use the methods of ByteBuf: a direct buffer has no"
+                    + " array(), and a slice does not begin at its index 0";
+            Check.equal(header, decoded(Unpooled.directBuffer(16).writeBytes(
+                    buffer(hex))), "decode() of the same bytes in a direct"
+                    + " buffer", likely);
+            Check.equal(header, decoded(buffer("2a 2a" + hex).slice(2, 9)),
+                    "decode() of the same bytes in a slice", likely);
         }
 
         private static Object decoded(ByteBuf in) {
@@ -242,6 +250,11 @@ class Http2ServerTest {
                         .map(Object.class::cast).orElse("nothing");
             } catch (IndexOutOfBoundsException e) {
                 return e;
+            } catch (UnsupportedOperationException e) {
+                if (String.valueOf(e.getMessage()).startsWith("TODO")) {
+                    throw e;
+                }
+                return e;   // of array()
             }
         }
 
@@ -373,10 +386,15 @@ class Http2ServerTest {
                                 + " end the stream");
                 id += 2;
             }
-            client.request(id, "GET", "/500");
-            Check.that(!client.expect(HEADERS, id, "").endsStream(), "the body"
-                    + " of 500 to follow", "only HEAD, 204 and 304 have none");
-            body(client, id, "must not be sent");
+            // rejects: all of 3xx without a body
+            for (var status : List.of("301", "303", "400", "500")) {
+                client.request(id, "GET", "/" + status);
+                Check.that(!client.expect(HEADERS, id, "").endsStream(), "the"
+                        + " body of " + status + " to follow", "only responses"
+                        + " to HEAD, 204 and 304 have none");
+                body(client, id, "must not be sent");
+                id += 2;
+            }
         }
 
         @Test
@@ -680,6 +698,32 @@ class Http2ServerTest {
         }
 
         @Test
+        void HEADERS_and_flushed_bytes_arrive_while_the_handler_runs()
+                throws Exception {
+            // rejects: a frame that is written and flushed with the next one
+            var gate = new Semaphore(0);
+            closeLater(() -> gate.release(10));
+            var client = client(server(USUAL, exchange -> {
+                gate.acquire();
+                exchange.respond(200, List.of());
+                gate.acquire();
+                exchange.output().write("half".getBytes());
+                exchange.output().flush();
+                gate.acquire();
+            })).request(1, "GET", "/");
+            var likely = "sendHeaders() and sendData() flush what they write:"
+                    + " writeAndFlush()";
+            client.settle(THREAD);   // nothing else makes the server flush
+            gate.release();
+            client.expect(HEADERS, 1, likely);
+            gate.release();
+            Check.equal("half", client.expect(DATA, 1, likely).text(),
+                    "what the handler has flushed", likely);
+            gate.release();
+            body(client, 1, "");
+        }
+
+        @Test
         void each_handler_runs_on_a_virtual_thread_of_its_own()
                 throws Exception {
             var threads = ConcurrentHashMap.<Thread>newKeySet();
@@ -704,15 +748,11 @@ class Http2ServerTest {
         void a_handler_that_throws_is_answered_with_500() throws Exception {
             // rejects: catch (Exception); a connection that ends with it
             var client = client(server(USUAL, exchange -> {
-                switch (exchange.request().path()) {
-                    case "/unchecked" -> throw new RuntimeException("lab");
-                    case "/checked" -> throw new IOException("lab");
-                    case "/error" -> throw new AssertionError("lab");
-                    default -> text("hello").handle(exchange);
-                }
+                fail(exchange.request().path());
+                text("hello").handle(exchange);
             }));
             int id = 1;
-            for (var path : List.of("/unchecked", "/checked", "/error")) {
+            for (var path : FAILURES) {
                 client.request(id, "GET", path);
                 var headers = client.expect(HEADERS, id, "failed() responds"
                         + " with 500 if nothing was sent yet");
@@ -728,6 +768,19 @@ class Http2ServerTest {
             client.request(id, "GET", "/");
             client.expect(HEADERS, id, "the connection goes on");
             body(client, id, "hello");
+        }
+
+        private static final List<String> FAILURES = List.of("/unchecked",
+                "/checked", "/error", "/interrupted");
+
+        private static void fail(String path) throws Exception {
+            switch (path) {
+                case "/unchecked" -> throw new RuntimeException("lab");
+                case "/checked" -> throw new IOException("lab");
+                case "/error" -> throw new AssertionError("lab");
+                case "/interrupted" -> throw new InterruptedException("lab");
+                default -> { }
+            }
         }
 
         @Test
@@ -748,19 +801,23 @@ class Http2ServerTest {
                 exchange.respond(200, List.of());
                 exchange.output().write("half".getBytes());
                 exchange.output().flush();
-                if (exchange.request().path().equals("/bad")) {
-                    throw new IllegalStateException("lab");
-                }
+                fail(exchange.request().path());
             }));
-            client.request(1, "GET", "/bad");
-            client.expect(HEADERS, 1, "");
-            client.expect(DATA, 1, "");
-            var reset = client.expect(RST_STREAM, 1, "a response that cannot"
-                    + " be completed must not end with END_STREAM: reset() it");
-            Check.equal(INTERNAL_ERROR, reset.code(), "the error code", "");
-            client.request(3, "GET", "/good");
-            client.expect(HEADERS, 3, "the connection goes on");
-            body(client, 3, "half");
+            int id = 1;
+            for (var path : FAILURES) {
+                client.request(id, "GET", path);
+                client.expect(HEADERS, id, "");
+                client.expect(DATA, id, "");
+                var likely = "a response that cannot be completed must not end"
+                        + " with END_STREAM: reset() it";
+                Check.equal(INTERNAL_ERROR, client.expect(RST_STREAM, id,
+                        likely).code(), "the error code for " + path,
+                        "reset() with INTERNAL_ERROR, whatever was thrown");
+                id += 2;
+            }
+            client.request(id, "GET", "/good");
+            client.expect(HEADERS, id, "the connection goes on");
+            body(client, id, "half");
         }
 
         @Test
@@ -804,6 +861,11 @@ class Http2ServerTest {
             var client = client(server(USUAL, exchange -> {
                 ready.countDown();
                 try {
+                    if (exchange.request().path().equals("/early")) {
+                        exchange.respond(200, List.of());
+                        exchange.output().close();
+                        new CountDownLatch(1).await();
+                    }
                     go.await();
                     exchange.respond(200, List.of());
                 } catch (InterruptedException e) {
@@ -824,6 +886,15 @@ class Http2ServerTest {
             go.countDown();
             Check.equal(200, client.expect(HEADERS, 3, only).status(),
                     "the status of stream 3", only);
+            body(client, 3, "");
+            // a response that has ended before its request and its handler
+            client.request(5, "POST", "/early").expect(HEADERS, 5, "");
+            body(client, 5, "");
+            client.number(RST_STREAM, 5, CANCEL);
+            Await.until(() -> seen.contains("/early was reset"), "the handler"
+                    + " of stream 5 to be interrupted: its response had ended,"
+                    + " but not its request", "leave channelInactive() as it"
+                    + " is: it calls aborted()");
         }
 
         @Test
@@ -1104,6 +1175,59 @@ class Http2ServerTest {
             }
         }
 
+        @Test
+        void a_window_of_100_bytes_is_credited_when_they_are_read()
+                throws Exception {
+            // rejects: credit in lumps that a small window never reaches
+            var server = server(USUAL.withInitialWindow(100), exchange -> {
+                int count = exchange.body().readAllBytes().length;
+                exchange.respond(200, List.of());
+                exchange.output().write(("" + count).getBytes());
+            });
+            var client = client(server);
+            client.settle("");   // the server's SETTINGS are in force
+            client.request(1, "POST", "/");
+            for (int i = 0; i < 10; i++) {
+                client.data(1, false, 100);
+                for (int left = 100; left > 0; ) {
+                    left -= client.expect(WINDOW_UPDATE, 1, CREDIT + ", be it"
+                            + " ever so little").number(0);
+                }
+            }
+            client.data(1, true, 0).expect(HEADERS, 1, "");
+            body(client, 1, "1000");
+        }
+
+        @Test
+        void bytes_read_after_END_STREAM_are_credited_to_the_connection()
+                throws Exception {
+            // rejects: no credit after END_STREAM: the window of the
+            // connection would stay used up until the handler returns
+            var go = new CountDownLatch(1);
+            closeLater(go::countDown);
+            var read = new CountDownLatch(1);
+            var client = client(server(USUAL, exchange -> {
+                go.await();
+                exchange.body().readAllBytes();
+                read.countDown();
+                new CountDownLatch(1).await();
+            })).request(1, "POST", "/");
+            for (int i = 0; i < 4; i++) {
+                client.data(1, i == 3, 16_000);
+            }
+            client.settle("");
+            go.countDown();
+            Await.open(read, "an upload of 64,000 bytes to be read", CREDIT);
+            var likely = "credit() writes the frame also when the client has"
+                    + " ended the stream: the connection needs it";
+            for (int credit = 0; credit <= 32_768; ) {
+                var frame = client.next(likely);
+                Check.that(frame.type() == WINDOW_UPDATE, "WINDOW_UPDATE on"
+                        + " stream 0, got " + frame, likely);
+                credit += frame.stream() == 0 ? frame.number(0) : 0;
+            }
+        }
+
         private static int credit(List<Http2Peer.Frame> frames, int id) {
             return frames.stream().filter(frame -> frame.is(WINDOW_UPDATE, id))
                     .mapToInt(frame -> frame.number(0)).sum();
@@ -1183,10 +1307,11 @@ class Http2ServerTest {
                 while (frame.type() != RST_STREAM || frame.stream() != id) {
                     frame = client.next("");
                 }
-                for (int i = 0; i < 3; i++) {
-                    client.data(id, false, 16_384);
+                for (int i = 0; i < 12; i++) {   // each is answered by a reset
+                    client.data(id, false, 4096);
                 }
-                client.settle("");
+                client.settle("leave codec() as it is: Netty's limit on the"
+                        + " resets that it sends is raised there");
             }
             client.request(id, "POST", "/");
             client.data(id, false, 16_000).data(id, true, 16_000);
@@ -1489,7 +1614,8 @@ class Http2ServerTest {
         private static final String FIRST = "goAway() sends GOAWAY with"
                 + " 2147483647, and a PING behind it";
         private static final String LAST = "lastGoAway() sends GOAWAY with the"
-                + " last stream when the PING is answered";
+                + " last stream when the PING is answered; the answer comes to"
+                + " the connection, which addHttp2() adds to the pipeline";
 
         @Test
         void two_GOAWAYs_frame_a_PING_and_running_streams_end_in_full()
@@ -1523,6 +1649,33 @@ class Http2ServerTest {
             scene.last(5);
             scene.go.countDown();
             answered(scene.client, 3);
+            scene.ends();
+            Check.equal(true, scene.result(), "shutdown()", "");
+        }
+
+        @Test
+        void a_connection_without_streams_waits_for_the_answer_to_its_PING()
+                throws Exception {
+            // rejects: a connection closed when its last stream ends, though
+            // the last GOAWAY was not sent: a request may be on its way
+            var scene = new Scene();
+            scene.client.request(1, "GET", "/");
+            scene.await(1);
+            scene.shutdown(LONG);
+            var ping = scene.first();
+            scene.go.countDown();
+            answered(scene.client, 1);
+            var likely = "closeIfDone() closes a connection that is draining,"
+                    + " not each one of a server that shuts down";
+            Check.equal(List.of(), scene.client.settle(likely), "the frames"
+                    + " before the PING is answered", LAST);
+            scene.client.request(3, "GET", "/");
+            answered(scene.client, 1);
+            Check.that(!scene.result.outcome().isDone(), "shutdown() to wait"
+                    + " for the connection, but it has returned", "wait for"
+                    + " connections, not for streams");
+            scene.client.send(PING, ACK, 0, ping.payload());
+            scene.last(3);
             scene.ends();
             Check.equal(true, scene.result(), "shutdown()", "");
         }
@@ -1612,15 +1765,10 @@ class Http2ServerTest {
             var result = PendingCall.start(() ->
                     server.shutdown(Duration.ofMillis(50)));
             for (var client : clients) {
-                var seen = client.rest("after the grace period lastGoAway()"
-                        + " and close()").stream().map(frame -> frame.type()
-                        == GOAWAY ? "GOAWAY " + frame.number(0) : frame.type()
-                        == RST_STREAM ? "RST_STREAM " + frame.code() : "PING")
-                        .toList();
                 Check.equal(List.of("GOAWAY 2147483647", "PING", "GOAWAY 1",
-                        "RST_STREAM 8"), seen, "the frames of the server",
-                        "when the grace period is over: lastGoAway() for each"
-                                + " connection, then close()");
+                        "RST_STREAM 8"), rest(client), "the frames of the"
+                        + " server", "when the grace period is over:"
+                        + " lastGoAway() for each connection, then close()");
             }
             Check.equal(false, Await.value(result.outcome(), "shutdown() to"
                     + " return", "wait until the deadline, not longer"),
@@ -1634,15 +1782,46 @@ class Http2ServerTest {
             scene.shutdown(LONG);
             scene.first();
             scene.result.thread().interrupt();
-            var last = scene.client.rest("when shutdown() is interrupted:"
-                    + " close(), in a finally block").getLast();
-            Check.equal(CANCEL, last.code(), "the error code of the last frame"
-                    + " after an interrupt", "");
+            Check.equal(List.of("GOAWAY 1", "RST_STREAM 8"),
+                    rest(scene.client), "the frames of the server after an"
+                    + " interrupt", "when shutdown() is interrupted:"
+                    + " lastGoAway() for each connection, then close(), in a"
+                    + " finally block");
             var thrown = Check.fails(ExecutionException.class,
                     () -> scene.result.outcome().get(10, TimeUnit.SECONDS),
                     "shutdown() that is interrupted", "let it pass");
             Check.that(thrown.getCause() instanceof InterruptedException,
                     "an InterruptedException, got " + thrown.getCause(), "");
+
+            // rejects: a wait for streams alone; the whole grace period for
+            // each connection, which is longer than a test waits
+            var quiet = server(USUAL, text("hello"));
+            for (int i = 0; i < 400; i++) {
+                closeLater(new Socket(ANY.getAddress(),
+                        quiet.localAddress().getPort()));
+            }
+            var client = client(quiet);
+            client.settle("");
+            var idle = PendingCall.start(() ->
+                    quiet.shutdown(Duration.ofMillis(50)));
+            Check.equal(List.of("GOAWAY 2147483647", "PING", "GOAWAY 0"),
+                    rest(client), "the frames for a client without streams"
+                    + " that does not answer the PING", LAST);
+            Check.equal(false, Await.value(idle.outcome(), "shutdown() to"
+                    + " return", "one deadline for all connections"),
+                    "shutdown() that has cut a connection"
+                    + " whose client did not answer the PING", "wait for"
+                    + " connections, not for streams");
+        }
+
+        private static List<String> rest(Http2Peer client) throws IOException {
+            return client.rest("after the grace period, which is one for all"
+                    + " connections, or an interrupt: lastGoAway() and"
+                    + " close()").stream().map(frame ->
+                    frame.type() == GOAWAY ? "GOAWAY " + frame.number(0)
+                    : frame.type() == RST_STREAM ? "RST_STREAM " + frame.code()
+                    : frame.type() == PING ? "PING" : frame.toString())
+                    .toList();
         }
 
         @Test

@@ -326,12 +326,19 @@ class KeepAliveClientTest {
         @Test
         void a_body_without_a_length_ends_with_the_connection()
                 throws IOException {
+            // rejects: a body that ends, but is not over
             for (var reading : Reading.values()) {
-                reads("all that comes", () -> reading.of(body(
-                        Raw.of("all that comes"), "Server: old")),
+                var raw = Raw.of("all that comes");
+                var body = body(raw, "Server: old");
+                reads("all that comes", () -> reading.of(body),
                         "the body without a length, " + reading,
                         "without Content-Length and Transfer-Encoding the body"
                                 + " ends when raw ends");
+                int ends = raw.ends;
+                Check.equal(-1, body.read(), "a read after the end", "");
+                Check.equal(ends, raw.ends, "how often raw was read when it had"
+                        + " ended", "set over when raw ends: a body that is"
+                        + " over does not read from raw any more");
             }
         }
 
@@ -371,7 +378,7 @@ class KeepAliveClientTest {
                 throws Exception {
             // rejects: Content-Length looked at before Transfer-Encoding
             for (var coding : List.of("gzip", "chunked, gzip", "identity",
-                    "xchunked", "chunked\u00a0")) {
+                    "xchunked", "chunked\u00a0", "", ",")) {
                 var all = "0\r\n\r\nall that comes";
                 var got = orRefused(() -> text(body(Raw.of(all),
                         "Content-Length: 5", "Transfer-Encoding: " + coding)));
@@ -379,8 +386,9 @@ class KeepAliveClientTest {
                         + " of raw as the body, or a ProtocolException, with"
                         + " Content-Length: 5 and Transfer-Encoding: " + coding
                         + ", got \"" + shown(got) + "\"", "Transfer-Encoding"
-                        + " overrides Content-Length; if its last coding is not"
-                        + " chunked, the body ends with the connection");
+                        + " overrides Content-Length, be it empty: isPresent();"
+                        + " if its last coding is not chunked, the body ends"
+                        + " with the connection");
             }
         }
 
@@ -532,10 +540,13 @@ class KeepAliveClientTest {
             // rejects: an end at the size 0, before the trailers; -1 passed on
             for (int length = 0; length < CHUNKS.length(); length++) {
                 var sent = CHUNKS.substring(0, length);
-                Check.fails(EOFException.class, () -> text(chunked(
-                        Raw.of(sent))), "the body of " + shown(sent),
-                        "the body is over only after the empty line behind the"
-                                + " last chunk");
+                var body = chunked(Raw.of(sent));
+                for (int i = 1; i <= 2; i++) {
+                    Check.fails(EOFException.class, () -> text(body),
+                            "the body of " + shown(sent) + ", time " + i,
+                            "the body is over only after the empty line behind"
+                                    + " the last chunk");
+                }
             }
         }
 
@@ -593,8 +604,16 @@ class KeepAliveClientTest {
 
         @Test
         void a_line_or_a_trailer_section_without_end_is_refused()
-                throws IOException {
-            // rejects: lines without a limit
+                throws Exception {
+            // rejects: lines without a limit, or with a lower one
+            for (int length : List.of(4_000, 4_200)) {
+                var sent = "b;" + "x".repeat(length - 2)
+                        + "\r\nhello world\r\n0\r\n\r\n";
+                Check.equal(length == 4_000 ? "hello world" : REFUSED,
+                        orRefused(() -> text(chunked(Raw.of(sent)))), "the body"
+                        + " after a chunk line of " + length + " bytes",
+                        "give readLine() MAX_CHUNK_LINE, 4,096 bytes");
+            }
             for (var sent : List.of("5;", "5\r\nhello\r\n0\r\n",
                     "5\r\nhello\r\n0\r\nA: ")) {
                 var repeated = sent.endsWith("\n") ? "A: b\r\n" : "x";
@@ -790,7 +809,7 @@ class KeepAliveClientTest {
             // rejects: a Connection field compared as a whole or by case
             for (var response : List.of(
                     response("Content-Length: 5\r\nConnection: close", "hello"),
-                    response("Content-Length: 5\r\nconnection: x, CLOSE",
+                    response("Content-Length: 5\r\nconnection: x, CLOSE ,y",
                             "hello"),
                     response("Content-Length: 5\r\nConnection: keep-alive\r\n"
                             + "Connection: close", "hello"),
@@ -802,7 +821,9 @@ class KeepAliveClientTest {
                             + " chunked", CHUNKS).replace("1.1", "1.0"),
                     response("Content-Length: 5\r\nTransfer-Encoding: chunked",
                             CHUNKS),
-                    HELLO + "!", HELLO + HELLO,
+                    HELLO + "!", HELLO + HELLO, "HTTP/1.1 204 No Content"
+                    + "\r\n\r\n!", response("Transfer-Encoding: chunked",
+                            CHUNKS) + "!",
                     "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")) {
                 closesAfter(response, "");
             }
@@ -810,6 +831,7 @@ class KeepAliveClientTest {
                     "");
             closesAfter(HELLO, "Connection: close");
             closesAfter(HELLO, "Connection: x, Close");
+            closesAfter(HELLO.replace("1.1", "1.0"), "Connection: keep-alive");
         }
 
         @Test
@@ -951,11 +973,23 @@ class KeepAliveClientTest {
         @Test
         void close_ends_idle_and_busy_connections() throws Exception {
             // rejects: connections kept by a closed client
-            var server = Server.start(it -> it.send(it.target().equals("/idle")
-                    ? HELLO : response("Content-Length: 5", "h")));
+            // rejects: a lock held while a request waits for its response
+            var server = Server.start(it -> it.send(switch (it.target()) {
+                case "/idle" -> HELLO;
+                case "/busy" -> response("Content-Length: 5", "h");
+                default -> "";
+            }));
             var client = client();
             var busy = send(client, get(server.uri("/busy")), "");
-            text(send(client, get(server.uri("/idle")), ""));
+            var silent = PendingCall.start(
+                    () -> client.send(get(server.uri("/silent"))));
+            Await.until(() -> server.requests().contains("GET /silent"),
+                    "that GET /silent reaches the server", "");
+            var idle = PendingCall.start(
+                    () -> text(client.send(get(server.uri("/idle"))).body()));
+            Await.value(idle.outcome(), "that a request is answered while"
+                    + " another one, on another connection, waits for its"
+                    + " response", "hold no lock while a request is under way");
             Check.equal('h', (char) busy.body().read(), "the first byte", "");
             var reader = PendingCall.start(() -> busy.body().read());
             reader.awaitWaiting();
@@ -963,8 +997,10 @@ class KeepAliveClientTest {
             client.close();
             closed(() -> reader.outcome().get(Patience.millis(),
                     TimeUnit.MILLISECONDS), "a read that was waiting");
+            closed(() -> silent.outcome().get(Patience.millis(),
+                    TimeUnit.MILLISECONDS), "a send() that was waiting");
             closed(() -> client.send(get(server.uri("/"))), "send()");
-            for (int i = 1; i <= 2; i++) {
+            for (int i = 1; i <= 3; i++) {
                 server.awaitEnd(i, "close() closes every open connection");
             }
             Check.equal(0, client.stats().idle(), "stats().idle()",
@@ -1018,13 +1054,15 @@ class KeepAliveClientTest {
 
         @Test
         void a_short_rest_is_read_and_the_connection_reused() throws Exception {
-            // rejects: close() that always disconnects
+            // rejects: close() that always disconnects; a drainTime that
+            // does not fit into a long of nanoseconds
             for (var response : List.of(
                     response("Content-Length: 11", "hello world"),
                     response("Transfer-Encoding: chunked", CHUNKS))) {
                 for (int read : List.of(0, 1, 5, 9)) {
                     var server = Server.start(it -> it.send(response));
-                    var client = client();
+                    var client = client(options().withDrainTime(
+                            Duration.ofSeconds(Long.MAX_VALUE)));
                     var got = send(client, get(server.uri("/1")), "");
                     take(got.body(), read);
                     got.close();
@@ -1043,7 +1081,7 @@ class KeepAliveClientTest {
         @Test
         void a_rest_that_comes_within_drainTime_is_waited_for()
                 throws Exception {
-            // rejects: a drain of what has come already
+            // rejects: a drain of what has come already; one that holds a lock
             var goOn = new CountDownLatch(1);
             closeLater((AutoCloseable) goOn::countDown);
             var server = Server.start(it -> {
@@ -1059,17 +1097,41 @@ class KeepAliveClientTest {
                 return true;
             });
             call.awaitWaiting();
-            Thread.sleep(20);   // the rest is late, but in time
+            var other = Server.start(it -> it.send(HELLO));
+            var meanwhile = PendingCall.start(
+                    () -> text(client.send(get(other.uri("/"))).body()));
+            Await.value(meanwhile.outcome(), "that a request to another host is"
+                    + " answered while close() waits for a rest",
+                    "hold no lock while drain() waits");
+            Check.that(!call.outcome().isDone(), "close() to wait for the rest"
+                    + " of the body, but it has returned", "drain() waits for"
+                    + " the rest, for drainTime at most");
             goOn.countDown();
             var likely = "drain() waits for the rest, for drainTime at most";
             Await.value(call.outcome(), "that close() returns", likely);
-            Check.equal(1, client.stats().idle(), "stats().idle()", likely);
+            Check.equal(2, client.stats().idle(), "stats().idle()", likely);
         }
 
         @Test
         void the_longest_rest_has_drainBytes_bytes() throws Exception {
-            // rejects: a limit that is off by one, or counts what was read
+            // rejects: a limit that is off by one, or counts what was read;
+            // no look at what follows the last byte of the data
             for (int rest : List.of(20_000, 20_001)) {
+                var chunks = ("3e8\r\n" + "b".repeat(1_000) + "\r\n")
+                        .repeat(20) + (rest == 20_000 ? "" : "1\r\nb\r\n")
+                        + "0\r\n\r\n";
+                var chunked = Server.start(it -> it.send(response(
+                        "Transfer-Encoding: chunked", chunks)));
+                var second = client(options().withDrainBytes(20_000)
+                        .withDrainTime(Duration.ZERO));
+                send(second, get(chunked.uri("/")), "").close();
+                Check.equal(rest == 20_000 ? 1 : 0, second.stats().idle(),
+                        "stats().idle() after close() with a rest of " + rest
+                                + " bytes in chunks and drainBytes 20000",
+                        rest == 20_000 ? "drain() goes on until the body is"
+                                + " over, which is after the last chunk"
+                                : "drain() counts what it reads, and stops"
+                                + " after drainBytes");
                 var server = Server.start(it -> it.send(response(
                         "Content-Length: 50000", "b".repeat(50_000))));
                 var client = client(options().withDrainBytes(20_000)
@@ -1123,8 +1185,11 @@ class KeepAliveClientTest {
 
         @Test
         void a_rest_that_is_late_is_cut_off_after_drainTime() throws Exception {
-            // rejects: drainTime for each read; a drain without a timeout
-            for (boolean drips : List.of(true, false)) {
+            // rejects: drainTime for each read; a drain without a timeout,
+            // which is what 0 ms mean to a socket
+            for (var drainTime : List.of(Duration.ofMillis(20),
+                    Duration.ofMillis(21), Duration.ofNanos(900_000))) {
+                boolean drips = drainTime.toMillis() == 20;
                 var server = Server.start(it -> {
                     it.send(response("Content-Length: 60000", "b"));
                     while (drips) {
@@ -1132,14 +1197,14 @@ class KeepAliveClientTest {
                         Thread.sleep(5);   // the server is slow
                     }
                 });
-                var client = client(options().withDrainTime(
-                        Duration.ofMillis(20)).withNanoClock(new FakeClock()));
+                var client = client(options().withDrainTime(drainTime)
+                        .withNanoClock(new FakeClock()));
                 var got = send(client, get(server.uri("/")), "");
                 var likely = drips ? "drainTime limits all reads together:"
                         + " compute what is left of it before each read, by"
                         + " System.nanoTime()"
-                        : "limit the read by waitAtMost(), or it waits for"
-                                + " readTimeout";
+                        : "limit the read by waitAtMost(), which rounds up to"
+                                + " milliseconds, or it waits for readTimeout";
                 closeOf(got, likely);
                 server.awaitEnd(1, likely);
                 Check.equal(0, client.stats().inUse(), "stats().inUse()",
@@ -1306,7 +1371,7 @@ class KeepAliveClientTest {
         void a_POST_is_never_sent_again() throws Exception {
             // rejects: «nothing came back, so nothing happened»
             for (var end : End.values()) {
-                for (var method : List.of("POST", "PATCH", "LOCK")) {
+                for (var method : List.of("POST", "PATCH", "LOCK", "get")) {
                     var server = endsReused(end);
                     var client = client();
                     text(send(client, get(server.uri("/1")), ""));
@@ -1367,6 +1432,20 @@ class KeepAliveClientTest {
                     server.requests(), "the requests", likely);
             Check.equal(1L, client.stats().retries(), "stats().retries()",
                     "count a retry that fails, too");
+            // rejects: the exception of the first attempt
+            var mail = Server.start(it -> {
+                if (it.nth == 1) {
+                    it.send(it.connection == 1 ? HELLO : "220 ready\r\n");
+                } else {
+                    it.close();
+                }
+            });
+            var second = client();
+            text(send(second, get(mail.uri("/1")), ""));
+            Check.fails(ProtocolException.class, () -> second.send(
+                    get(mail.uri("/2"))), "a GET whose retry is answered by"
+                    + " 220 ready", "the exception of the retry goes to the"
+                    + " caller");
         }
 
         @Test
@@ -1472,9 +1551,18 @@ class KeepAliveClientTest {
 
         @Test
         void a_request_waits_until_a_connection_is_released() throws Exception {
-            // rejects: an exception at once
+            for (var limit : List.of(Patience.duration(), Duration.ZERO,
+                    Duration.ofSeconds(Long.MAX_VALUE))) {
+                waitsInTurn(limit);
+            }
+        }
+
+        private static void waitsInTurn(Duration acquireTimeout)
+                throws Exception {
+            // rejects: an exception at once; zero taken for no time at all
             var server = Server.start(it -> it.send(HELLO));
-            var client = client(options().withMaxConnectionsPerHost(1));
+            var client = client(options().withMaxConnectionsPerHost(1)
+                    .withAcquireTimeout(acquireTimeout));
             var first = send(client, get(server.uri("/0")), "");
             var calls = new ArrayList<PendingCall<String>>();
             for (int i = 1; i <= 3; i++) {
@@ -1483,9 +1571,10 @@ class KeepAliveClientTest {
                         get(server.uri("/" + number))).body())));
                 calls.getLast().awaitWaiting();
                 Check.that(!calls.getLast().outcome().isDone(), "request " + i
-                        + " to wait while the only connection is in use, but"
-                        + " send() has ended", "acquirePermit() waits for a"
-                        + " permit, for acquireTimeout at most, and a response"
+                        + " to wait while the only connection is in use, with"
+                        + " acquireTimeout " + acquireTimeout + ", but send()"
+                        + " has ended", "acquirePermit() waits for a permit,"
+                        + " for nanos(acquireTimeout) at most, and a response"
                         + " keeps its permit until it is over");
             }
             Check.equal(List.of("GET /0"), server.requests(), "the requests"
@@ -1555,6 +1644,31 @@ class KeepAliveClientTest {
                     + " got " + server.connections.size(),
                     "acquirePermit() before a connection is taken or opened");
             Check.equal(0, client.stats().inUse(), "stats().inUse()", "");
+
+            // rejects: a permit released before the connection is idle. The
+            // clock is asked while the connection is being kept
+            var keeping = new AtomicBoolean();
+            var seen = new CompletableFuture<String>();
+            var asked = new AtomicReference<KeepAliveClient>();
+            asked.set(client(options().withMaxConnectionsPerHost(1)
+                    .withAcquireTimeout(Duration.ofMillis(1))
+                    .withNanoClock(() -> {
+                if (keeping.compareAndSet(true, false)) {
+                    seen.complete(thrownBy(() -> asked.get().send(
+                            get(server.uri("/")))).toString());
+                }
+                return System.nanoTime();
+            })));
+            var last = send(asked.get(), get(server.uri("/")), "");
+            keeping.set(true);
+            text(last);
+            var got = Await.value(seen, "that nanoClock is asked when the"
+                    + " connection is kept", "");
+            Check.that(got.contains("no connection to"), "no permit to be free"
+                    + " before the connection is kept, but a request at that"
+                    + " moment ended with " + got,
+                    "releasePermit() after keepIdle(): otherwise a request that"
+                    + " waits finds no idle connection, and opens one more");
         }
 
         @Test
@@ -1952,6 +2066,7 @@ class KeepAliveClientTest {
         private final String likely;     // why nobody may ask for more
         private int at;
         private int readsOfNothing;
+        private int ends;                // how often a read has returned -1
 
         private Raw(String text, String repeated, IntUnaryOperator most,
                 String likely) {
@@ -2005,6 +2120,7 @@ class KeepAliveClientTest {
             }
             if (at >= bytes.length && repeated.length == 0) {
                 if (likely.isEmpty()) {
+                    ends++;
                     return -1;
                 }
                 throw History.fail("expected no read of raw after the "
