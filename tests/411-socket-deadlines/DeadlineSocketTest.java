@@ -1504,9 +1504,11 @@ class DeadlineSocketTest {
             var admission = admission(3, 2);
             var inside = new AtomicInteger();
             var most = new AtomicInteger();
+            var start = new CyclicBarrier(4);
             var calls = Stream.generate(() -> PendingCall.startOnPlatformThread(
                     () -> {
-                        for (int i = 0; i < 20_000; i++) {
+                        start.await();
+                        for (int i = 0; i < 50_000; i++) {
                             if (admission.enter(ANNA)) {
                                 most.accumulateAndGet(inside.incrementAndGet(),
                                         Math::max);
@@ -1518,7 +1520,7 @@ class DeadlineSocketTest {
                     })).limit(4).toList();
             for (var call : calls) {
                 Await.value(call.outcome(), "that four threads have entered and"
-                        + " left 20,000 times each", "");
+                        + " left 50,000 times each", "");
             }
             var likely = "enter() and leave() run on different threads: each of"
                     + " them looks and counts under one lock";

@@ -452,13 +452,10 @@ class DnsLookupTest {
             ignores(server, "QR is set in a response, and the opcode is 0;"
                     + " " + FORGED);
             // rejects: MalformedMessageException that ends the try
-            // rejects: octets of the buffer that this datagram did not bring
             var junk = Server.open(query -> List.of(new byte[0], new byte[11],
-                    Arrays.copyOf(query, 5), Arrays.copyOf(bad(query), 44),
-                    good(query)));
+                    Arrays.copyOf(query, 5), good(query)));
             ignores(junk, "catch MalformedMessageException inside the"
-                    + " loop, and decode() only the octets of this datagram; "
-                    + FORGED);
+                    + " loop; " + FORGED);
         }
 
         @Test
@@ -674,7 +671,7 @@ class DnsLookupTest {
 
         @Test
         void an_interrupt_ends_the_wait() throws Exception {
-            for (boolean virtual : List.of(true, false)) {
+            for (boolean virtual : List.of(false, true)) {
                 var server = Server.open(_ -> List.of());
                 var client = client(server, Duration.ofHours(1));
                 Callable<Object> code = () -> ask(client);
@@ -1237,6 +1234,12 @@ class DnsLookupTest {
                         + count + ", and nothing else", "the counts may lie");
             }
             octetsAfterTheLastRecord();
+            // rejects: octets of the buffer that this datagram did not bring
+            answersGood(client(Server.open(query -> List.of(
+                    Arrays.copyOf(bad(query), 44), good(query)))), "the second"
+                    + " datagram, after one that lacks its last two octets",
+                    "decode() only the octets of this datagram: what follows"
+                            + " them in the buffer is not part of it");
         }
 
         private static void octetsAfterTheLastRecord() throws IOException {
@@ -1542,7 +1545,7 @@ class DnsLookupTest {
 
         @Test
         void an_interrupt_ends_a_wait_for_TCP() throws Exception {
-            for (boolean virtual : List.of(true, false)) {
+            for (boolean virtual : List.of(false, true)) {
                 var server = Server.open(query -> List.of(truncated(query)))
                         .tcp((_, out) -> hold(out));
                 Callable<Object> code = () -> ask(client(server,
