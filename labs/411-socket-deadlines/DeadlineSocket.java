@@ -956,7 +956,8 @@ public final class DeadlineSocket implements AutoCloseable {
      *
      * @param headTimeout    time for the head of a request
      * @param idleTimeout    time between two requests of a connection
-     * @param gracePeriod    time before the rate counts; more than zero
+     * @param gracePeriod    time before the rate counts; more than zero, at
+     *                       most 36,500 days
      * @param minRate        in bytes a second, for the body of a request, and
      *                       for a response
      * @param maxConnections of all clients
@@ -970,7 +971,8 @@ public final class DeadlineSocket implements AutoCloseable {
         public Options {
             need(!headTimeout.isNegative(), "headTimeout", headTimeout);
             need(!idleTimeout.isNegative(), "idleTimeout", idleTimeout);
-            need(gracePeriod.isPositive(), "gracePeriod", gracePeriod);
+            need(gracePeriod.isPositive() && gracePeriod.compareTo(
+                    Duration.ofDays(36_500)) <= 0, "gracePeriod", gracePeriod);
             need(minRate >= 0, "minRate", minRate);
             need(maxConnections > 0, "maxConnections", maxConnections);
             need(maxPerAddress > 0, "maxPerAddress", maxPerAddress);

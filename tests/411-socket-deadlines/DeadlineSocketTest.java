@@ -5,6 +5,7 @@
 //SOURCES ../kit/*.java
 
 import static kit.Action.halfClose;
+import static kit.Action.reset;
 import static kit.Action.send;
 import static kit.Action.sendJunk;
 import static kit.Action.sendSplit;
@@ -89,12 +90,16 @@ class DeadlineSocketTest {
 
         @Test
         void NONE_never_expires() {
-            var none = DeadlineSocket.Deadline.NONE;
-            for (long now : List.of(NOW, 0L, -1L, Long.MAX_VALUE,
-                    Long.MIN_VALUE)) {
-                expired(false, none, now, "NONE at " + now);
-                Check.equal(Long.MAX_VALUE, none.remainingNanos(now),
-                        "remainingNanos() of NONE", "look at isSet first");
+            // rejects: one NONE that is recognised by its identity or by 0
+            for (var none : List.of(DeadlineSocket.Deadline.NONE,
+                    new DeadlineSocket.Deadline(false, NOW))) {
+                for (long now : List.of(NOW, 0L, -1L, Long.MAX_VALUE,
+                        Long.MIN_VALUE)) {
+                    expired(false, none, now, none + " at " + now);
+                    Check.equal(Long.MAX_VALUE, none.remainingNanos(now),
+                            "remainingNanos() of " + none, "look at isSet:"
+                                    + " without it nanoTime has no meaning");
+                }
             }
         }
 
@@ -164,6 +169,13 @@ class DeadlineSocketTest {
             pair.peer.shutdownOutput();
             brings("-1", read);
             brings("-1", pair.reads(10));
+            // rejects: a reset taken for the end of stream
+            var other = Pair.open();
+            var failing = other.reads(10);
+            other.awaitWaiting(1);
+            other.peerResets();
+            failsWithoutTimeout(failing, "let the exception of channel.read()"
+                    + " pass: a reset is no end of stream");
         }
 
         @Test
@@ -236,6 +248,30 @@ class DeadlineSocketTest {
                     + " is read with a later deadline", "a timeout neither"
                     + " closes the socket nor takes a byte"), "what was read",
                     "a timeout takes no byte");
+            takesNothingWhenLate();
+        }
+
+        /** The deadline passes between any two looks at the clock. */
+        private static void takesNothingWhenLate() throws Exception {
+            // rejects: a check between channel.read() and the return
+            History.note("a socket whose clock moves on by 1 ms whenever it is"
+                    + " read, and read deadlines 1 to 9 ms from now");
+            var clock = new AtomicLong();
+            var quick = Pair.open(() -> clock.addAndGet(1_000_000), 0);
+            quick.peerSends("hello");
+            quick.peer.shutdownOutput();
+            Object end = null;
+            for (int millis = 1; millis <= 10 && (millis == 1
+                    || end instanceof SocketTimeoutException); millis++) {
+                quick.socket.setReadDeadline(millis == 10
+                        ? DeadlineSocket.Deadline.NONE : after(
+                                Duration.ofMillis(millis), clock.get()));
+                end = ended(quick.reads(5), "that the read ends", "");
+            }
+            Check.equal("hello", end, "what the first read that returns has"
+                    + " brought", "return what channel.read() has brought, and"
+                    + " do not check the deadline once more: the bytes would"
+                    + " be lost");
         }
 
         @Test
@@ -328,8 +364,10 @@ class DeadlineSocketTest {
                 throws Exception {
             var pair = Pair.small();
             // rejects: the deadline computed again after each piece; a deadline
-            // that is looked at only when the kernel takes nothing
+            // that is looked at only when the kernel takes nothing, or once
+            // more when all is sent
             checksEachPiece();
+            isWrittenWhenAllIsSent();
             pair.writeDeadline(Duration.ofMillis(100));
             var write = pair.writes(new byte[MUCH]);
             pair.awaitWaiting(1);
@@ -370,21 +408,38 @@ class DeadlineSocketTest {
         void after_a_partial_write_nothing_more_is_sent() throws Exception {
             var pair = Pair.small();
             // rejects: going on as Go does
+            // rejects: the deadline checked before isBroken; a loop that a
+            // write of 0 bytes does not enter
             breakWriting(pair);
             pair.socket.setWriteDeadline(DeadlineSocket.Deadline.NONE);
-            for (int i = 0; i < 2; i++) {
+            for (int length : new int[] {4, 0, 4}) {
                 var failure = Check.fails(IOException.class,
-                        () -> pair.socket.write("more".getBytes(), 0, 4),
-                        "a write after a partial one",
+                        () -> pair.socket.write("more".getBytes(), 0, length),
+                        "a write of " + length + " bytes after a partial one",
                         "set isBroken when a part was sent; look at it first");
                 Check.that(!(failure instanceof InterruptedIOException), "an"
                         + " IOException that is no timeout, got " + failure,
-                        "throw a plain IOException while isBroken");
+                        "call checkBroken() before anything else, also before"
+                                + " the deadline is checked");
+                pair.writeDeadline(Duration.ZERO);
             }
+            staysBroken(pair, "a timeout");
+            // rejects: isBroken set for timeouts and interrupts only
+            var other = Pair.small();
+            var write = other.writes(new byte[MUCH]);
+            other.awaitWaiting(1);
+            other.poller.close();
+            failsWithoutTimeout(write, "let the exception of awaitReady()"
+                    + " pass");
+            staysBroken(other, "the close of its poller");
+        }
+
+        private static void staysBroken(Pair pair, String cause) {
             Check.fails(IOException.class, pair.socket::shutdownOutput,
-                    "shutdownOutput() after a partial write",
-                    "the peer would take the part for the whole: see"
-                            + " checkBroken()");
+                    "shutdownOutput() after " + cause + " has ended a write"
+                            + " with a part sent", "set isBroken whatever has"
+                            + " ended the write, and see checkBroken(): the"
+                            + " peer would take the part for the whole");
         }
 
         @Test
@@ -401,12 +456,8 @@ class DeadlineSocketTest {
             var pair = Pair.small();
             var write = pair.writes(new byte[MUCH]);
             pair.awaitWaiting(1);
-            pair.peer.setSoLinger(true, 0);
-            pair.peer.close();
-            var failure = fails(write);
-            Check.that(failure instanceof IOException
-                    && !(failure instanceof InterruptedIOException), "an"
-                    + " IOException that is no timeout, got " + failure,
+            pair.peerResets();
+            failsWithoutTimeout(write,
                     "let the exception of channel.write() pass");
         }
 
@@ -450,6 +501,26 @@ class DeadlineSocketTest {
                     + " bytes", "check the deadline before each"
                     + " channel.write(), also when the kernel took the piece"
                     + " before; pass it no more than a piece()");
+        }
+
+        /** What the kernel has taken is written, however late it is. */
+        private static void isWrittenWhenAllIsSent() throws Exception {
+            History.note("a socket whose clock moves on by 1 ms whenever it is"
+                    + " read, and write deadlines 1 to 9 ms from now");
+            var clock = new AtomicLong();
+            var quick = Pair.open(() -> clock.addAndGet(1_000_000), 0);
+            for (int millis = 1; millis <= 9; millis++) {
+                quick.socket.setWriteDeadline(DeadlineSocketTest.after(
+                        Duration.ofMillis(millis), clock.get()));
+                var end = ended(quick.writes("hello".getBytes()),
+                        "that the write ends", "");
+                Check.that("written".equals(end)
+                        || end instanceof SocketTimeoutException timeout
+                        && timeout.bytesTransferred < 5, "a write whose 5 bytes"
+                        + " have all been sent to return, got " + end, "check"
+                        + " the deadline before each channel.write(), and not"
+                        + " after the last one");
+            }
         }
 
         private void breakWriting(Pair pair) throws Exception {
@@ -548,6 +619,16 @@ class DeadlineSocketTest {
                     "stats().timedOutIdle()", "count in timedOutIdle");
             Check.equal(0L, site.server.stats().timedOutHead(),
                     "stats().timedOutHead()", "no head has begun");
+            // rejects: an exception, or a count, at the end of stream
+            site.connect("client that ends").play("the connection is closed"
+                    + " without a reset: return empty", halfClose(), end());
+            site.connect("client that resets").play("", reset());
+            Await.until(() -> site.server.stats().active() == 0, "that both"
+                    + " connections are closed, got " + site.server.stats(),
+                    "return empty, or let the exception pass");
+            Check.equal(1L, site.server.stats().timedOutIdle(),
+                    "stats().timedOutIdle()", "neither the end of stream nor a"
+                            + " reset is a timeout");
         }
 
         @Test
@@ -668,9 +749,13 @@ class DeadlineSocketTest {
                     || site.server.stats().active() == 0, "that the server"
                     + " reads what still comes", "call awaitReady() whenever"
                     + " the channel has moved no byte");
-            slow.play("read what still comes before the socket is closed: a"
-                    + " close with unread input is a reset",
-                    sendJunk(300_000), end());
+            var likely = "read what still comes before the socket is closed,"
+                    + " however much it is: a close with unread input is a"
+                    + " reset";
+            for (int i = 0; i < 8; i++) {   // more than kernels buffer
+                slow.play(likely, sendJunk(2_000_000));
+            }
+            slow.play(likely, end());
         }
 
         @Test
@@ -709,17 +794,34 @@ class DeadlineSocketTest {
 
         @Test
         void a_time_of_zero_is_no_limit() throws Exception {
-            site.options = site.options.withHeadTimeout(Duration.ZERO)
-                    .withIdleTimeout(Duration.ZERO);
-            var client = site.connect("client");
-            site.tick(Duration.ofDays(1));
-            for (int i = 0; i < 2; i++) {
-                site.sends(client, "GET /");
-                site.tick(Duration.ofDays(1));
-                client.play("", send(" HTTP/1.1\r\nHost: h\r\n\r\n"));
-                answered(client, "/");
-                site.awaitWaiting(1);
-                site.tick(Duration.ofDays(1));
+            // rejects: a zero that leaves the deadline before in force
+            for (var zero : List.of("headTimeout and idleTimeout",
+                    "headTimeout", "idleTimeout")) {
+                History.note("a server without a limit for " + zero);
+                var open = new Site();
+                var head = open.options.headTimeout().dividedBy(3);
+                var idle = open.options.idleTimeout().dividedBy(2);
+                if (zero.contains("head")) {
+                    open.options = open.options.withHeadTimeout(Duration.ZERO);
+                    head = Duration.ofDays(1);
+                }
+                if (zero.contains("idle")) {
+                    open.options = open.options.withIdleTimeout(Duration.ZERO);
+                    idle = Duration.ofDays(1);
+                }
+                var likely = "zero is Deadline.NONE, which has to be set: else"
+                        + " the deadline before it stays in force";
+                var client = open.connect("client");
+                open.tick(head, likely);
+                for (int i = 0; i < 2; i++) {
+                    open.sends(client, "GET /");
+                    open.tick(head, likely);
+                    client.play("", send(" HTTP/1.1\r\nHost: h\r\n\r\n"));
+                    Check.equal(200, client.answer(likely).status(), "the"
+                            + " status, without a limit for " + zero, likely);
+                    open.awaitWaiting(1);
+                    open.tick(idle, likely);
+                }
             }
         }
 
@@ -969,10 +1071,7 @@ class DeadlineSocketTest {
             pair.awaitWaiting(2);
             pair.socket.close();
             for (var call : List.of(read, write)) {
-                var failure = fails(call);
-                Check.that(failure instanceof IOException
-                        && !(failure instanceof InterruptedIOException),
-                        "an IOException that is no timeout, got " + failure,
+                failsWithoutTimeout(call,
                         "read or write again after awaitReady()");
             }
         }
@@ -1064,8 +1163,10 @@ class DeadlineSocketTest {
 
         @Test
         void a_body_of_50_bytes_a_second_is_cut() throws Exception {
-            // rejects: a limit for each byte
-            var slow = post(10_000);
+            // rejects: a limit for each byte; time counted from accept
+            var slow = site.connect("client");
+            site.tick(Duration.ofSeconds(4));
+            site.sends(slow, postOf(10_000));
             int second = 0;
             while (second < 5) {
                 site.sends(slow, "b".repeat(50));
@@ -1165,8 +1266,13 @@ class DeadlineSocketTest {
                     + " EOFException", send("hello"), halfClose(), gone());
             Check.equal(0L, site.server.stats().served(), "stats().served()",
                     "-1 before length bytes is an EOFException");
+            post(10).play("", reset());
+            Await.until(() -> site.server.stats().active() == 0, "that both"
+                    + " connections are closed, got " + site.server.stats(),
+                    "let the exception of the read pass");
             Check.equal(0L, site.server.stats().timedOutBody(),
-                    "stats().timedOutBody()", "this was no timeout");
+                    "stats().timedOutBody()", "neither the end of stream nor a"
+                            + " reset is a timeout");
         }
 
         @Test
@@ -1191,22 +1297,32 @@ class DeadlineSocketTest {
         }
 
         @Test
-        void a_client_that_reads_a_kibibyte_a_second_gets_all()
+        void a_client_that_reads_800_bytes_a_second_gets_all()
                 throws Exception {
-            // rejects: a fixed time for the response
+            // rejects: a fixed time for the response; pieces that take longer
+            // than the credit
             var steady = download();
-            for (int taken = 0; taken < BIG / 2; taken += 256 * 1024) {
-                long before = site.poller().waits();
-                steady.play("", take(256 * 1024));
-                site.awaitWaits(before + 1);
-                site.tick(Duration.ofSeconds(256));
+            int taken = 0;
+            for (; taken < BIG / 2; taken += 32_000) {
+                steady.play("", take(32_000));
+                site.tick(Duration.ofSeconds(40), WRITE + "; a piece has at"
+                        + " most PIECE bytes");
             }
             steady.play("a client above minRate is not cut",
-                    take(BIG / 2 - 1), take(1));
+                    take(BIG - taken - 1), take(1));
             Await.until(() -> site.server.stats().served() == 1, "served() = 1",
                     "send all pieces");
+            // rejects: whatever ends a response counted as a timeout
+            var leaver = HttpPeer.connect(site.server.localAddress(),
+                    "client that resets", 64 * 1024);
+            leaver.play("", send(GET), take(1));
+            site.awaitWaiting(2);   // one of them in the write
+            leaver.play("", reset());
+            Await.until(() -> site.server.stats().active() == 1, "that the"
+                    + " connection is closed, got " + site.server.stats(),
+                    "let the exception of the write pass");
             Check.equal(0L, site.server.stats().timedOutWrite(),
-                    "stats().timedOutWrite()", "");
+                    "stats().timedOutWrite()", "a reset is no timeout");
         }
 
         @Test
@@ -1230,19 +1346,28 @@ class DeadlineSocketTest {
 
         private static void rate(long millis, long bytes, long progress,
                 DeadlineSocket.Options options) {
-            long start = 9_000_000_000_000L;
+            rate(9_000_000_000_000L, millis, bytes, progress, options);
+            // rejects: min() of two instants; the clock overflows in between
+            rate(Long.MAX_VALUE - 6_000_000_000L, millis, bytes, progress,
+                    options);
+        }
+
+        private static void rate(long start, long millis, long bytes,
+                long progress, DeadlineSocket.Options options) {
             var deadline = DeadlineSocket.rateDeadline(
                     start, start + progress * 1_000_000, bytes, options);
             double got = (deadline.nanoTime() - start) / 1e6;
             Check.that(deadline.isSet() && Math.abs(got - millis) < 1,
-                    "the deadline %,d ms after the start, with %,d bytes, the"
-                            .formatted(millis, bytes) + " last of them after "
+                    "the deadline %,d ms after the start (at %,d ns), with %,d"
+                            .formatted(millis, start, bytes)
+                            + " bytes, the last of them after "
                             + progress + " ms, minRate " + options.minRate()
                             + " and gracePeriod " + options.gracePeriod()
                             + ", got " + got + " ms",
                     "the earlier of start + gracePeriod + bytes / minRate and"
                             + " progress + gracePeriod + CREDIT / minRate;"
-                            + " in nanoseconds, without overflow");
+                            + " in nanoseconds, without overflow; compare the"
+                            + " two by their difference");
         }
 
         private static String postOf(int length) {
@@ -1257,9 +1382,13 @@ class DeadlineSocketTest {
         }
 
         private HttpPeer download() throws Exception {
+            // rejects: time counted from the request
             var handled = new CountDownLatch(1);
             site.handler = request -> {
-                handled.countDown();
+                if (handled.getCount() > 0) {
+                    site.clock.advance(Duration.ofMinutes(10));
+                    handled.countDown();
+                }
                 return new DeadlineSocket.Response(200, new byte[BIG]);
             };
             site.start();
@@ -1357,7 +1486,7 @@ class DeadlineSocketTest {
         }
 
         @Test
-        void a_refused_connection_is_not_counted() {
+        void a_refused_connection_is_not_counted() throws Exception {
             // rejects: counting first, and looking then
             var admission = admission(2, 1);
             enter(true, admission, ANNA, "connection 1 of 1");
@@ -1367,6 +1496,44 @@ class DeadlineSocketTest {
             enter(true, admission, BEN, "another address, after refusals");
             admission.leave(ANNA);
             enter(true, admission, ANNA, "one after one has left");
+            manyThreads();
+        }
+
+        private static void manyThreads() throws Exception {
+            // rejects: a look and a count that another thread can part
+            var admission = admission(3, 2);
+            var inside = new AtomicInteger();
+            var most = new AtomicInteger();
+            var start = new CyclicBarrier(4);
+            var calls = Stream.generate(() -> PendingCall.startOnPlatformThread(
+                    () -> {
+                        start.await();
+                        for (int i = 0; i < 100_000; i++) {
+                            if (admission.enter(ANNA)) {
+                                most.accumulateAndGet(inside.incrementAndGet(),
+                                        Math::max);
+                                inside.decrementAndGet();
+                                admission.leave(ANNA);
+                            }
+                        }
+                        return "";
+                    })).limit(4).toList();
+            for (var call : calls) {
+                Await.value(call.outcome(), "that four threads have entered and"
+                        + " left 100,000 times each", "");
+            }
+            var likely = "enter() and leave() run on different threads: each of"
+                    + " them looks and counts under one lock";
+            Check.that(most.get() <= 2, "at most 2 of four threads to be"
+                    + " admitted at the same time, got " + most, likely);
+            int number = 0;
+            for (var next : List.of(ANNA, ANNA, ANNA, BEN, BEN)) {
+                number++;
+                Check.equal(number != 3 && number != 5, admission.enter(next),
+                        "enter() number " + number + " for " + next + ", with"
+                                + " maxPerAddress 2 and maxConnections 3, after"
+                                + " four threads have entered and left", likely);
+            }
         }
 
         @Test
@@ -1558,6 +1725,14 @@ class DeadlineSocketTest {
                 + failure + "\"", "look at the deadline before each attempt");
     }
 
+    private static void failsWithoutTimeout(PendingCall<?> call, String likely)
+            throws InterruptedException {
+        var end = ended(call, "that the call ends", likely);
+        Check.that(end instanceof IOException
+                && !(end instanceof InterruptedIOException), "an IOException"
+                + " that is no timeout, got " + end, likely);
+    }
+
     /** What a call has returned or thrown. */
     private static Object ended(PendingCall<?> call, String what,
             String likely) throws InterruptedException {
@@ -1604,6 +1779,11 @@ class DeadlineSocketTest {
             return List.of();
         }
 
+        /** How many calls have timed out, where somebody counts them. */
+        long cut() {
+            return 0;
+        }
+
         void awaitWaiting(int threads) throws InterruptedException {
             Await.until(() -> waiting() == threads, "that " + threads
                     + " thread(s) wait in awaitReady(), got "
@@ -1641,15 +1821,24 @@ class DeadlineSocketTest {
 
         /** Lets time pass; all that wait must go on waiting. */
         void tick(Duration time) throws InterruptedException {
+            tick(time, TOO_EARLY);
+        }
+
+        void tick(Duration time, String likely) throws InterruptedException {
             Await.until(() -> waiting() > 0, "that a thread waits", "call"
                     + " awaitReady() whenever the channel has moved no byte");
             int threads = poller().waiting();
             long before = poller().waits();
+            long cut = cut();
             advance(time);
-            Await.until(() -> poller().waits() >= before + threads
+            Await.until(() -> cut() != cut
+                    || poller().waits() >= before + threads
                     && waiting() == threads, "that " + threads
-                    + " thread(s) still wait, because no deadline has passed yet",
-                    TOO_EARLY);
+                    + " thread(s) still wait, because no deadline has passed"
+                    + " yet", likely);
+            // a thread may also wait in lingeringClose(), after a 408
+            Check.equal(cut, cut(), "how many calls have timed out, when no"
+                    + " deadline has passed yet", likely);
         }
     }
 
@@ -1733,6 +1922,12 @@ class DeadlineSocketTest {
             peer.getOutputStream().write(text.getBytes());
         }
 
+        void peerResets() throws IOException {
+            History.note("the peer resets the connection");
+            peer.setSoLinger(true, 0);
+            peer.close();
+        }
+
         String read(int length) throws IOException {
             var into = new byte[length];
             int count = socket.read(into, 0, length);
@@ -1775,6 +1970,13 @@ class DeadlineSocketTest {
         @Override
         DeadlineSocket.Poller poller() {
             return server.poller();
+        }
+
+        @Override
+        long cut() {
+            var stats = server.stats();
+            return stats.timedOutHead() + stats.timedOutBody()
+                    + stats.timedOutWrite() + stats.timedOutIdle();
         }
 
         String echo(String target, String body) {

@@ -62,6 +62,11 @@ class DnsLookupTest {
                             + " with its length before it, a zero octet, type"
                             + " and class; all numbers in 16 bits, the more"
                             + " significant octet first");
+            // rejects: letters, digits and hyphens only
+            encodes("0001 0100 0001 0000 0000 0000 06 5f646d617263 01 2a"
+                    + "05 4c614220 21 00 0010 0001", 1, DnsLookup.Question.of(
+                    "_dmarc.*.LaB !", DnsLookup.Type.TXT), "a label may hold"
+                    + " any ASCII character but a dot and a backslash");
         }
 
         @Test
@@ -146,7 +151,13 @@ class DnsLookupTest {
                 DnsLookup.Question question, String likely)
                 throws IOException {
             var expected = octets(hex);
-            var got = DnsLookup.encode(id, question);
+            byte[] got;
+            try {
+                got = DnsLookup.encode(id, question);
+            } catch (DnsLookup.DnsException e) {
+                throw History.fail("expected octets from encode(" + id + ", "
+                        + question + "), got " + e.getMessage(), likely);
+            }
             if (!Arrays.equals(expected, got)) {
                 throw History.fail("expected encode(" + id + ", " + question
                         + ") = " + Bytes.shown(expected) + "\ngot "
@@ -389,6 +400,19 @@ class DnsLookupTest {
                     "return a response of NXDOMAIN as it is");
             Check.equal(0, unused.queries(), "queries to the second server",
                     "NXDOMAIN is an answer: ask nobody else");
+            // rejects: a question that must have the class IN
+            var echo = Server.open(q -> {
+                var wire = q.clone();
+                wire[2] = (byte) 0x81;
+                return List.of(wire);
+            });
+            var chaos = PendingCall.start(() -> client(echo).ask(
+                    new DnsLookup.Question("version.bind", TXT, CH)));
+            Check.equal("[version.bind 16 3]", questions(Await.value(
+                    chaos.outcome(), "that ask() returns the response to a"
+                            + " question of class 3", "compare its class with"
+                            + " that of the question")).toString(),
+                    "the question in this response", "return the response");
         }
 
         @Test
@@ -524,11 +548,16 @@ class DnsLookupTest {
 
         @Test
         void servers_are_asked_in_order_and_then_once_more() throws Exception {
-            // rejects: retrying one server before the next
+            // rejects: retrying one server before the next; an id or a port
+            // for all tries of a call
             var order = new ConcurrentLinkedQueue<String>();
+            var ids = ConcurrentHashMap.<Integer>newKeySet();
+            var ports = ConcurrentHashMap.<Integer>newKeySet();
             var servers = Stream.of("first", "second", "third").map(name ->
-                    Server.open(query -> {
+                    Server.open((query, from) -> {
                         order.add(name);
+                        ids.add(id(query));
+                        ports.add(from.getPort());
                         return List.of(forged(query, w -> w[3] |= 2));
                     }).address()).toArray(InetSocketAddress[]::new);
             kind(DnsLookup.Kind.SERVER_FAILURE, () -> ask(DnsLookup.create(
@@ -538,6 +567,10 @@ class DnsLookupTest {
             Check.equal("[first, second, third, first, second, third]",
                     order.toString(), "the order in which servers are asked",
                     "two rounds, and all servers in each of them");
+            Check.that(ids.size() >= 5 && ports.size() >= 5, "at least 5"
+                    + " different ids and 5 different ports in six tries of one"
+                    + " call, got the ids " + ids + " and the ports " + ports,
+                    "each try draws an id and opens a channel");
         }
 
         @Test
@@ -638,20 +671,25 @@ class DnsLookupTest {
 
         @Test
         void an_interrupt_ends_the_wait() throws Exception {
-            var server = Server.open(_ -> List.of());
-            var client = client(server, Duration.ofHours(1));
-            var call = PendingCall.startOnPlatformThread(() -> ask(client));
-            Await.until(() -> server.queries() == 1
-                    || call.outcome().isDone(), "a query", "send it");
-            call.thread().interrupt();
-            var failure = failure(call,
-                    "that an interrupt ends ask()", "receive() of"
-                            + " channel.socket() is interruptible; a"
-                            + " DatagramSocket of your own is not. Let"
-                            + " InterruptedException pass");
-            Check.that(failure instanceof InterruptedException,
-                    "an InterruptedException, got " + failure,
-                    "use the channel's socket(), and catch no Exception");
+            for (boolean virtual : List.of(false, true)) {
+                var server = Server.open(_ -> List.of());
+                var client = client(server, Duration.ofHours(1));
+                Callable<Object> code = () -> ask(client);
+                var call = virtual ? PendingCall.start(code)
+                        : PendingCall.startOnPlatformThread(code);
+                Await.until(() -> server.queries() == 1
+                        || call.outcome().isDone(), "a query", "send it");
+                call.thread().interrupt();
+                var failure = failure(call,
+                        "that an interrupt ends ask()", "receive() of"
+                                + " channel.socket() is interruptible; a"
+                                + " DatagramSocket of your own is not. Let"
+                                + " InterruptedException pass");
+                Check.that(failure instanceof InterruptedException,
+                        "an InterruptedException on a " + (virtual ? "virtual"
+                                : "platform") + " thread, got " + failure,
+                        "use the channel's socket(), and catch no Exception");
+            }
         }
 
         @Test
@@ -708,6 +746,9 @@ class DnsLookupTest {
                     .on("www.lab.test MX", message(0, List.of(),
                             List.of(soa("lab.test", 300, 60)), List.of()))
                     .on("nope.lab.test A", message(3, List.of(),
+                            List.of(soa("lab.test", 300, 60)), List.of()))
+                    .on("odd.lab.test A", message(3, List.of(
+                            a("odd.lab.test", 9, "10.0.0.1")),
                             List.of(soa("lab.test", 300, 60)), List.of()));
             Check.equal("NoData[name=www.lab.test, ttl=60]", dns.client().query(
                     "www.lab.test", DnsLookup.Type.MX).toString(), "the answer"
@@ -716,6 +757,12 @@ class DnsLookupTest {
             Check.equal("NoSuchName[name=nope.lab.test, ttl=60]", dns.client()
                     .query("nope.lab.test", DnsLookup.Type.A).toString(),
                     "the answer for rcode 3", "rcode 3 is NoSuchName");
+            // rejects: the rcode before the records
+            Check.equal("Found", dns.client().query("odd.lab.test",
+                    DnsLookup.Type.A).getClass().getSimpleName(), "the answer"
+                    + " for rcode 3 with a record of the name and the type",
+                    "records at the end of the walk are the answer; the rcode"
+                            + " counts where there are none");
         }
 
         @Test
@@ -831,16 +878,18 @@ class DnsLookupTest {
                     "records, aliases, ttl and fromCache", "take records with"
                     + " the current name, the type and class IN, and no other");
             var elsewhere = new Script().on("www.lab.test A", message(0,
-                    List.of(stray), List.of(a("www.lab.test", 60, "10.6.6.6"),
+                    List.of(stray, rr("www.lab.test", CNAME, CH, 9,
+                            new DnsLookup.Data.Name("bank.test"))),
+                    List.of(a("www.lab.test", 60, "10.6.6.6"),
                             cname("www.lab.test", 60, "bank.test")),
                     List.of(a("www.lab.test", 60, "10.6.6.6"),
                             cname("www.lab.test", 60, "bank.test"))));
             elsewhere.likely = "only the answer section answers, and only its"
-                    + " CNAME records are followed";
+                    + " CNAME records of class IN are followed";
             Check.equal("NoData[name=www.lab.test, ttl=0]", elsewhere.client()
                     .query("www.lab.test", DnsLookup.Type.A).toString(),
-                    "the answer when only other sections hold the record",
-                    "only the answer section answers");
+                    "the answer when only other sections, or another class,"
+                            + " hold a record of the name", elsewhere.likely);
             var mixed = new Script().on("www.lab.test A", answer(
                     cname("WWW.lab.TEST", 60, "Host.Lab.test"),
                     a("hOST.lAB.test", 60, "10.0.0.1")));
@@ -890,6 +939,15 @@ class DnsLookupTest {
                     "a.test", DnsLookup.Type.A).toString(), "the answer for"
                     + " rcode 3 and an alias, without a SOA",
                     "NXDOMAIN is about the last name; without a SOA ttl is 0");
+            // rejects: a ttl of the last response alone
+            var brief = new Script()
+                    .on("a.test A", answer(cname("a.test", 7, "b.test")))
+                    .on("b.test A", message(0, List.of(), List.of(
+                            soa("test", 300, 60)), List.of()));
+            Check.equal("NoData[name=b.test, ttl=7]", brief.client().query(
+                    "a.test", DnsLookup.Type.A).toString(), "the answer when"
+                    + " the alias, in a response of its own, has a TTL of 7",
+                    "the TTLs of all aliases on the way count");
         }
 
         @Test
@@ -1024,6 +1082,8 @@ class DnsLookupTest {
                     cat(label("a"), pointer(30)));
             names.put("a label, and a pointer to itself",
                     cat(label("a"), pointer(32)));
+            names.put("a label of 3 octets, and a pointer to the second one",
+                    cat(octets("03 017800"), pointer(31)));
             names.put("a pointer to what follows it",
                     cat(pointer(32), label("b"), new byte[1]));
             names.put("two pointers that lead to each other",
@@ -1174,6 +1234,12 @@ class DnsLookupTest {
                         + count + ", and nothing else", "the counts may lie");
             }
             octetsAfterTheLastRecord();
+            // rejects: octets of the buffer that this datagram did not bring
+            answersGood(client(Server.open(query -> List.of(
+                    Arrays.copyOf(bad(query), 44), good(query)))), "the second"
+                    + " datagram, after one that lacks its last two octets",
+                    "decode() only the octets of this datagram: what follows"
+                            + " them in the buffer is not part of it");
         }
 
         private static void octetsAfterTheLastRecord() throws IOException {
@@ -1278,6 +1344,16 @@ class DnsLookupTest {
             Check.that(new HashSet<>(ids).size() >= 14, "at least 14 different"
                     + " ids in 8 queries over UDP and 8 over TCP, got " + ids,
                     "draw a new id for the query over TCP");
+            // rejects: TC only with records, or only with NOERROR
+            for (int flags : new int[] {0x8380, 0x8383, 0x8382}) {
+                var empty = Server.open(q -> List.of(new Msg().id(id(q))
+                        .flags(flags).question("www.lab.test", A).bytes()))
+                        .tcp((q, out) -> send(out, good(q)));
+                answersGood(client(empty), "a server whose truncated response"
+                        + " has no record and rcode " + (flags & 0xf), "use TCP"
+                        + " whenever TC is set, whatever else the response"
+                        + " says");
+            }
             var whole = Server.open(q -> List.of(good(q)))
                     .tcp((q, out) -> send(out, good(q)));
             ask(client(whole));
@@ -1337,8 +1413,8 @@ class DnsLookupTest {
                 throws Exception {
             var second = Server.open(query -> List.of(good(query)));
             for (UnaryOperator<byte[]> change : List.<UnaryOperator<byte[]>>of(
-                    w -> changed(w, 1), w -> changed(w, 14),
-                    w -> changed(w, 27))) {
+                    w -> changed(w, 1, 1), w -> changed(w, 2, 0x80),
+                    w -> changed(w, 14, 1), w -> changed(w, 27, 1))) {
                 var server = Server.open(query -> List.of(truncated(query)))
                         .tcp((query, out) -> send(out,
                                 change.apply(bad(query))));
@@ -1469,25 +1545,30 @@ class DnsLookupTest {
 
         @Test
         void an_interrupt_ends_a_wait_for_TCP() throws Exception {
-            var server = Server.open(query -> List.of(truncated(query)))
-                    .tcp((_, out) -> hold(out));
-            var call = PendingCall.startOnPlatformThread(() -> ask(client(
-                    server, Duration.ofHours(1))));
-            Await.until(() -> server.tcpQueries() == 1
-                    || call.outcome().isDone(), "a query over TCP",
-                    "send the length and the query");
-            call.thread().interrupt();
-            var failure = failure(call,
-                    "that an interrupt ends ask()", "the socket() of a"
-                            + " SocketChannel is interruptible; new Socket() is"
-                            + " not");
-            Check.that(failure instanceof InterruptedException,
-                    "an InterruptedException, got " + failure,
-                    "use the channel's socket(), and catch no Exception");
+            for (boolean virtual : List.of(false, true)) {
+                var server = Server.open(query -> List.of(truncated(query)))
+                        .tcp((_, out) -> hold(out));
+                Callable<Object> code = () -> ask(client(server,
+                        Duration.ofHours(1)));
+                var call = virtual ? PendingCall.start(code)
+                        : PendingCall.startOnPlatformThread(code);
+                Await.until(() -> server.tcpQueries() == 1
+                        || call.outcome().isDone(), "a query over TCP",
+                        "send the length and the query");
+                call.thread().interrupt();
+                var failure = failure(call,
+                        "that an interrupt ends ask()", "the socket() of a"
+                                + " SocketChannel is interruptible; new"
+                                + " Socket() is not");
+                Check.that(failure instanceof InterruptedException,
+                        "an InterruptedException on a " + (virtual ? "virtual"
+                                : "platform") + " thread, got " + failure,
+                        "use the channel's socket(), and catch no Exception");
+            }
         }
 
-        private static byte[] changed(byte[] wire, int at) {
-            wire[at] ^= 1;
+        private static byte[] changed(byte[] wire, int at, int bits) {
+            wire[at] ^= (byte) bits;
             return wire;
         }
     }
@@ -1546,6 +1627,12 @@ class DnsLookupTest {
             clock.advance(Duration.ofSeconds(1));
             Check.equal(false, found(client, "a.test").fromCache(),
                     "fromCache after 20 s", "use ttl() of the answer");
+            // rejects: the answer for an alias kept for its target as well
+            dns.on("b.test A", answer(a("b.test", 90, "10.0.0.1")));
+            Check.equal(List.of(), found(client, "b.test").aliases(), "the"
+                    + " aliases on the way from b.test, after an answer for its"
+                    + " alias a.test", "keep an answer for the name that was"
+                    + " asked for");
         }
 
         @Test
@@ -1673,15 +1760,19 @@ class DnsLookupTest {
                 Check.equal(false, found(client, "www.lab.test").fromCache(),
                         "fromCache after a day", "");
             }
-            var dns = new Script().on("nope.test A", message(3, List.of(),
-                    List.of(soa("test", 200_000, 200_000)), List.of()));
-            var client = dns.client(clock);
-            client.query("nope.test", DnsLookup.Type.A);
-            clock.advance(Duration.ofDays(1));
-            client.query("nope.test", DnsLookup.Type.A);
-            Check.equal(2, dns.asked.size(), "questions for a name that does"
-                    + " not exist, a day apart, with a ttl of 200,000 s",
-                    "keep a negative answer for at most MAX_TTL as well");
+            for (int rcode : new int[] {0, 3}) {
+                var dns = new Script().on("nope.test A", message(rcode,
+                        List.of(), List.of(soa("test", 200_000, 200_000)),
+                        List.of()));
+                var client = dns.client(clock);
+                client.query("nope.test", DnsLookup.Type.A);
+                clock.advance(Duration.ofDays(1));
+                client.query("nope.test", DnsLookup.Type.A);
+                Check.equal(2, dns.asked.size(), "questions, a day apart, for a"
+                        + " name without records, with rcode " + rcode
+                        + " and a ttl of 200,000 s", "keep a negative answer"
+                        + " for at most MAX_TTL as well");
+            }
         }
 
         @Test
