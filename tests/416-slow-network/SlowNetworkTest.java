@@ -1995,9 +1995,9 @@ class SlowNetworkTest {
         /** Until run() returns this. */
         void ends(SlowNetwork.Action last, String when)
                 throws InterruptedException {
-            var likely = "look at what each fault makes of WRITE, END and IDLE;"
-                    + " run() returns the first action that is not PAUSE, WRITE"
-                    + " or DISCARD";
+            var likely = "look at what each fault makes of WRITE, END and IDLE,"
+                    + " in the order in which they were added; run() returns"
+                    + " the first action that is not PAUSE, WRITE or DISCARD";
             Check.equal(last, Await.value(run.outcome(), "run() to return "
                     + last + " " + when, likely), "what run() returns, "
                     + when, likely);

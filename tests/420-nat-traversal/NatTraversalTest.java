@@ -487,6 +487,9 @@ class NatTraversalTest {
             refuses(699, sent -> Stun.answer(0x0111, sent, Stun.attribute(9,
                     hex("00000663")), Stun.attribute(MAPPED, Stun.xored(address,
                     sent))), "an error response 699 with an address");
+            refuses(0, sent -> Stun.answer(0x0111, sent, Stun.attribute(MAPPED,
+                    Stun.xored(address, sent))), "an error response with an"
+                    + " address and no code");
             refuses(0, sent -> Stun.answer(SUCCESS, sent),
                     "a success without an address");
             refuses(0, sent -> Stun.answer(SUCCESS, sent, Stun.attribute(1,
@@ -527,17 +530,17 @@ class NatTraversalTest {
         void the_server_lists_what_it_does_not_understand() {
             // rejects: the first one alone; optional ones; success anyway
             var request = Stun.message(REQUEST, ID,
-                    Stun.attribute(0x7777, text("x")),
-                    Stun.attribute(0x8123, text("x")),
                     Stun.attribute(0x0003, new byte[4]),
-                    Stun.attribute(0x0019, new byte[4]));
+                    Stun.attribute(0x8123, text("x")),
+                    Stun.attribute(0x0019, new byte[4]),
+                    Stun.attribute(0x7777, text("x")));
             var response = respond(request, SERVER);
-            Check.equal("ERROR 420 777700030019", response.map(m ->
+            Check.equal("ERROR 420 000300197777", response.map(m ->
                     m.messageClass() + " " + m.errorCode() + " " + m.find(0x0a)
                     .map(NatTraversalTest::hex).orElse("nothing"))
                     .orElse("nothing"), "class, code and UNKNOWN-ATTRIBUTES of"
-                    + " the response to a request with the types 7777, 8123, 3"
-                    + " and 19", "unknown() names them: two bytes for each");
+                    + " the response to a request with the types 3, 8123, 19"
+                    + " and 7777", "unknown() names them: two bytes for each");
             Check.equal(hex(Arrays.copyOfRange(request, 8, 20)),
                     hex(response.get().transactionId()), "its id",
                     "use error() of the request");
@@ -1427,6 +1430,7 @@ class NatTraversalTest {
                 throws IOException {
             // rejects: a forged success or 403; a 438 with a wrong signature
             for (var kind : List.of("a 403 without a signature",
+                    "a 400 without a signature",
                     "a success without a signature",
                     "a 438 with another signature",
                     "a success with another signature")) {
@@ -1436,8 +1440,9 @@ class NatTraversalTest {
                     var plain = kind.contains("success")
                             ? Stun.answer(0x0108, request)
                             : Stun.answer(0x0118, request, Stun.attribute(9,
-                            hex(kind.contains("403") ? "00000403" : "00000426"))
-                            , Stun.attribute(0x14, text("evil")),
+                            hex(kind.contains("403") ? "00000403"
+                            : kind.contains("400") ? "00000400" : "00000426")),
+                            Stun.attribute(0x14, text("evil")),
                             Stun.attribute(0x15, text("evil")));
                     return kind.contains("another")
                             ? Stun.signed(plain, text("guess")) : plain;
