@@ -110,7 +110,8 @@ class SlowNetworkTest {
 
         @Test
         void requests_wait_at_the_same_time() throws Exception {
-            // rejects: a lock around the pause; one instant for all requests
+            // rejects: a lock around the pause, or around the handler; one
+            // instant for all requests
             var clock = new Clock();
             var slow = SlowNetwork.slow(_ -> { }, millis(300), clock);
             Callable<Boolean> handle = () -> {
@@ -141,6 +142,20 @@ class SlowNetworkTest {
             clock.advance(millis(200));
             Await.value(late.outcome(), "the fourth request to be answered",
                     "");
+            var both = new Phaser(2);
+            closeLater(both::forceTermination);
+            var busy = SlowNetwork.slow(_ -> both.arriveAndAwaitAdvance(),
+                    Duration.ZERO, clock);
+            for (int i = 0; i < 2; i++) {
+                calls.set(i, PendingCall.start(() -> {
+                    busy.handle(null);
+                    return true;
+                }));
+            }
+            for (var call : calls) {
+                Await.value(call.outcome(), "two handlers to work at the same"
+                        + " time", "hold no lock while the handler works");
+            }
         }
 
         @Test
@@ -563,6 +578,11 @@ class SlowNetworkTest {
                     + " passes a stall");
             Check.equal(0, line.bytes().length, "bytes that pass a stall",
                     STALL);
+            equal("END at 50", SlowNetwork.stall(new SlowNetwork.Timeout(
+                    Duration.ofNanos(100), 0), SlowNetwork.Move.of(new byte[0],
+                    50), 0, 0, 60), "stall() of an end of stream, before its"
+                    + " timeout is over", "during a stall, only WRITE and IDLE"
+                    + " change");
         }
 
         @Test
@@ -610,11 +630,15 @@ class SlowNetworkTest {
         @Test
         void the_timeout_closes_the_connection_though_no_byte_comes()
                 throws Exception {
-            // rejects: a timeout that only a chunk can start
-            var line = new Line(new Clock(), timeout(100, 0));
-            line.silentUntil(100, "a stall of 100 ms");
-            line.ends(SlowNetwork.Action.CLOSE, "100 ms after the stall began:"
-                    + " IDLE becomes CLOSE, at last + timeout");
+            // rejects: a timeout that only a chunk can start; the nanoseconds
+            // within the second
+            for (int millis : new int[] {100, 1_100}) {
+                var line = new Line(new Clock(), timeout(millis, 0));
+                line.silentUntil(millis, "a stall of " + millis + " ms");
+                line.ends(SlowNetwork.Action.CLOSE, millis + " ms after the"
+                        + " stall began: IDLE becomes CLOSE, at last +"
+                        + " timeout.toNanos()");
+            }
         }
 
         @Test
@@ -626,13 +650,12 @@ class SlowNetworkTest {
             var move = new SlowNetwork.Move(SlowNetwork.Action.WRITE,
                     ByteBuffer.allocate(5), 90);
             var fault = new SlowNetwork.Timeout(Duration.ofNanos(100), 0);
-            equal("DISCARD at 99", SlowNetwork.stall(fault, move, 0, 0, 99),
-                    "stall() of a chunk 1 ns before its timeout is over",
-                    STALL);
-            equal("DISCARD at 50", SlowNetwork.stall(fault,
-                    move.instead(SlowNetwork.Action.WRITE, 190), 0, 0, 50),
-                    "stall() at 50 of a chunk that is due at 190, with a"
-                            + " timeout that is over at 100", STALL);
+            discards(SlowNetwork.stall(fault, move, 0, 0, 99), 99, "a chunk"
+                    + " 1 ns before its timeout is over");
+            discards(SlowNetwork.stall(fault, move.instead(
+                    SlowNetwork.Action.WRITE, 190), 0, 0, 50), 50, "a chunk"
+                    + " that is due at 190, with a timeout that is over at"
+                    + " 100");
             equal("CLOSE at 100", SlowNetwork.stall(fault, move, 0, 0, 100),
                     "stall() of a chunk when its timeout is over",
                     "look at now first: while chunks keep coming, the"
@@ -640,6 +663,14 @@ class SlowNetworkTest {
             equal("CLOSE at 100", SlowNetwork.stall(fault, move, 0, 0, 150),
                     "stall() of a chunk 50 ns after its timeout",
                     "it is due when the timeout was over");
+        }
+
+        private static void discards(SlowNetwork.Move move, long now,
+                String what) {
+            Check.that(move.action() == SlowNetwork.Action.DISCARD
+                    && move.due() <= now, "stall() at " + now + " of " + what
+                    + " to be DISCARD at " + now + " or earlier, got "
+                    + move.action() + " at " + move.due(), STALL);
         }
 
         @Test
@@ -674,6 +705,15 @@ class SlowNetworkTest {
             Check.equal("0 ms 0123456|50 ms 789", line.seen(), "what was"
                     + " written", "before the stall, not more bytes than are"
                     + " left");
+            passes(timeout(0, Long.MAX_VALUE));
+        }
+
+        private static void passes(SlowNetwork.Fault fault)
+                throws InterruptedException {
+            var line = new Line(new Clock(), fault);
+            line.put("abc");
+            line.awaitBytes(3, "3 bytes to pass " + fault, "the number of bytes"
+                    + " that are left is a long; atMost() takes it");
         }
 
         @Test
@@ -690,6 +730,7 @@ class SlowNetworkTest {
             line.put(new byte[0]);
             line.ends(SlowNetwork.Action.END, "after the end of stream, with a"
                     + " limit of 14 bytes, of which 13 have come");
+            passes(new SlowNetwork.LimitData(Long.MAX_VALUE));
         }
 
         private static void limited(int limit, String expected,
@@ -774,18 +815,25 @@ class SlowNetworkTest {
 
         @Test
         void a_fault_acts_on_what_those_before_it_let_pass() throws Exception {
-            // rejects: a reset in place of DISCARD; a stall in place of RESET
-            var stalls = new Line(new Clock(), timeout(0, 0),
-                    new SlowNetwork.ResetPeer(Duration.ZERO));
-            stalls.put("a");
-            stalls.awaitRoom("a stall to let nothing come to the reset_peer"
-                    + " behind it", "reset() changes WRITE and END only");
-            var resets = new Line(new Clock(),
-                    new SlowNetwork.ResetPeer(Duration.ZERO), timeout(0, 0));
-            resets.put("a");
-            resets.ends(SlowNetwork.Action.RESET, "at the first chunk, when a"
-                    + " stall comes behind reset_peer: stall() changes WRITE"
-                    + " and IDLE only");
+            // rejects: a reset or a close in place of DISCARD; a stall or a
+            // close in place of RESET; the last effect applied first
+            var reset = new SlowNetwork.ResetPeer(Duration.ZERO);
+            for (var behind : List.of(reset, limit(0))) {
+                var stalls = new Line(new Clock(), timeout(0, 0), behind);
+                stalls.put("a");
+                stalls.awaitRoom("a stall to let nothing come to the " + behind
+                        + " behind it", "reset() changes WRITE and END only,"
+                        + " a limit of 0 only WRITE; affected() begins with"
+                        + " the effect that was added first");
+            }
+            for (var behind : List.of(timeout(0, 0), limit(0))) {
+                var resets = new Line(new Clock(), reset, behind);
+                resets.put("a");
+                resets.ends(SlowNetwork.Action.RESET, "at the first chunk, when"
+                        + " " + behind + " comes behind reset_peer: stall()"
+                        + " changes WRITE and IDLE only, a limit of 0 only"
+                        + " WRITE");
+            }
         }
 
         @Test
@@ -835,6 +883,7 @@ class SlowNetworkTest {
         @Test
         void without_a_fault_the_client_gets_the_whole_answer()
                 throws Exception {
+            long start = System.nanoTime();
             var verdict = prove(uri -> {
                 try (var socket = ask(uri)) {
                     var in = socket.getInputStream();
@@ -845,8 +894,13 @@ class SlowNetworkTest {
                     return new String(in.readNBytes(20_000));
                 }
             }, SlowNetwork.Scenario.NONE);
+            var all = Duration.ofNanos(System.nanoTime() - start);
             verdict(verdict, SlowNetwork.Outcome.ANSWER, true, "compare what"
                     + " the client returns with BODY");
+            Check.that(verdict.took().compareTo(all) <= 0, "took() of a call"
+                    + " that has ended not to be longer than prove() itself, "
+                    + all + ", got " + verdict.took(), "measure until the call"
+                    + " has ended, in nanoseconds");
         }
 
         @Test
@@ -1005,9 +1059,12 @@ class SlowNetworkTest {
                     SlowNetwork.Outcome.ANSWER, false, "with a fault, only an"
                             + " IOException is right: this call has not gone"
                             + " through the proxy");
-            verdict(prove(_ -> "", SlowNetwork.Scenario.NONE),
-                    SlowNetwork.Outcome.WRONG_ANSWER, false, "compare with"
-                            + " BODY");
+            for (var body : List.of("", SlowNetwork.BODY + "!",
+                    "x".repeat(SlowNetwork.BODY.length()))) {
+                verdict(prove(_ -> body, SlowNetwork.Scenario.NONE),
+                        SlowNetwork.Outcome.WRONG_ANSWER, false, "compare the"
+                                + " whole body with BODY");
+            }
             verdict(prove(_ -> null, SlowNetwork.Scenario.NONE),
                     SlowNetwork.Outcome.WRONG_ANSWER, false, "compare with"
                             + " BODY; the client may return null");
@@ -1015,18 +1072,29 @@ class SlowNetworkTest {
 
         @Test
         void only_an_IOException_is_protection() throws Exception {
-            // rejects: any exception will do
-            var verdict = prove(_ -> {
-                throw new IllegalStateException("a defect",
-                        new IOException("its cause"));
-            }, SlowNetwork.Scenario.RESET);
-            verdict(verdict, SlowNetwork.Outcome.FAILURE, false, "the cause"
-                    + " must be an IOException, and is what the client has"
-                    + " thrown, not what caused that");
-            Check.equal("a defect", verdict.cause().map(Throwable::getMessage)
-                    .orElse("none"), "the message of the cause", "the cause is"
-                    + " what the client has thrown: getCause() of the"
-                    + " ExecutionException");
+            // rejects: any exception will do; an exception that is unwrapped
+            // once more, or taken for one of observe() itself
+            var io = new IOException("its cause");
+            for (var thrown : List.of(new IllegalStateException("a defect", io),
+                    new UncheckedIOException(io), new ExecutionException(io),
+                    new TimeoutException("a get() of the client"),
+                    new InterruptedException("the client's own"))) {
+                var verdict = prove(_ -> {
+                    throw thrown;
+                }, SlowNetwork.Scenario.RESET);
+                Check.equal(SlowNetwork.Outcome.FAILURE, verdict.outcome(),
+                        "the outcome of " + verdict + ", whose client has"
+                        + " thrown " + thrown, "whatever the client throws is"
+                        + " a FAILURE");
+                Check.that(verdict.cause().orElse(null) == thrown, "the cause"
+                        + " to be what the client has thrown, " + thrown
+                        + ", got " + verdict.cause(), "the cause is what the"
+                        + " client has thrown: one getCause(), of the"
+                        + " ExecutionException of get()");
+                Check.equal(false, verdict.isProtected(), "isProtected() of "
+                        + verdict, "the cause must be an IOException, and is"
+                        + " what the client has thrown, not what caused that");
+            }
             verdict(prove(_ -> {
                 throw new StackOverflowError("a defect");
             }, SlowNetwork.Scenario.RESET), SlowNetwork.Outcome.FAILURE, false,
@@ -1076,7 +1144,7 @@ class SlowNetworkTest {
         @Test
         void slices_are_a_delay_apart() throws Exception {
             // rejects: a delay before the first slice; instants compared;
-            // whole milliseconds
+            // whole milliseconds; the nanoseconds within the second
             apart(new Clock());
             var clock = new Clock();
             clock.startAt(Long.MAX_VALUE - 5_000_000);
@@ -1084,36 +1152,40 @@ class SlowNetworkTest {
         }
 
         private static void apart(Clock clock) throws InterruptedException {
-            var delay = millis(10).plusNanos(400_000);
+            var delay = millis(1_010).plusNanos(400_000);
             var line = new Line(clock, new SlowNetwork.Slicer(2, delay));
             line.put("abcde");
             line.awaitBytes(2, "the first slice at once", "the first slice"
                     + " does not wait");
             for (int i = 1; i <= 2; i++) {
                 line.silentUntilMore(delay, "slice " + (i + 1) + ", with a"
-                        + " delay of 10.4 ms,");
+                        + " delay of 1,010.4 ms,");
                 line.awaitBytes(Math.min(5, 2 * i + 2), "another slice after"
-                        + " 10.4 ms", "a slice is due a delay after last");
+                        + " 1,010.4 ms", "a slice is due a delay after last");
             }
-            Check.equal("0 ms ab|10 ms cd|20 ms e", line.seen(), "slices of 2"
-                    + " bytes and 10.4 ms", "a slice is due a delay after"
+            Check.equal("0 ms ab|1010 ms cd|2020 ms e", line.seen(), "slices of"
+                    + " 2 bytes and 1,010.4 ms", "a slice is due a delay after"
                     + " last");
         }
 
         @Test
         void slices_of_two_chunks_are_a_delay_apart() throws Exception {
-            // rejects: a delay that starts anew with each chunk
+            // rejects: a delay that starts anew with each chunk, or is left
+            // out before the last slice of one
             var line = new Line(new Clock(), slicer(2, 10));
-            line.put("ab");
+            line.put("abc");
             line.awaitBytes(2, "the first slice at once", "");
+            line.asleep();
+            line.clock.advance(millis(10));
+            line.awaitBytes(3, "the second slice after 10 ms", "");
             line.clock.advance(millis(4));
-            line.put("cd");
+            line.put("d");
             line.asleep();
             line.clock.advance(millis(5));
             line.asleep();
             line.clock.advance(millis(1));
-            line.wrote("0 ms ab|10 ms cd", "the delay is counted from the last"
-                    + " slice, of whatever chunk");
+            line.wrote("0 ms ab|10 ms c|20 ms d", "the delay is counted from"
+                    + " the last slice, of whatever chunk and size");
         }
 
         @Test
@@ -1314,6 +1386,14 @@ class SlowNetworkTest {
         @Test
         void an_interrupt_that_comes_too_late_is_cleared() throws Exception {
             // rejects: an interrupt that meets the next write
+            for (boolean needsLock : new boolean[] {false, true}) {
+                interruptsLate(needsLock);
+            }
+        }
+
+        /** Wakes while the writer still sleeps, or then waits for the lock. */
+        private static void interruptsLate(boolean needsLock)
+                throws Exception {
             var asleep = new CountDownLatch(1);
             var wakes = new CountDownLatch(1);
             var clock = new SlowNetwork.Timing() {
@@ -1350,12 +1430,25 @@ class SlowNetworkTest {
             var run = PendingCall.start(pipe::run);
             put(pipe, "abc".getBytes());
             Await.open(asleep, "the writer to sleep", "");
-            pipe.remove("none");
-            wakes.countDown();
+            if (needsLock) {
+                synchronized (pipe) {
+                    wakes.countDown();
+                    Await.until(() -> run.thread().getState()
+                            == Thread.State.BLOCKED || !flags.isEmpty()
+                            || run.outcome().isDone(), "the writer to take the"
+                            + " lock, or to write", WAKE);
+                    pipe.remove("none");
+                }
+            } else {
+                pipe.remove("none");
+                wakes.countDown();
+            }
             Await.until(() -> !flags.isEmpty() || run.outcome().isDone(),
                     "the bytes to be written", WAKE);
             Check.equal(Boolean.FALSE, flags.poll(), "isInterrupted() in the"
-                    + " write after a sleep that was interrupted as it ended",
+                    + " write after a sleep that was interrupted "
+                    + (needsLock ? "when it had ended, while another thread"
+                    + " held the lock" : "as it ended"),
                     "clear the interrupt when the sleep is over, under the"
                             + " lock");
         }
@@ -1472,12 +1565,17 @@ class SlowNetworkTest {
 
         @Test
         void a_name_is_used_once() throws Exception {
-            // rejects: a second toxic of the name; one that was added anyway
+            // rejects: a second toxic of the name; one that was added anyway,
+            // to the list or to the open connections
             var net = new Net(new Clock(), toxic("a", UP, slowClose(1)));
+            net.connect();
             net.proxy.add(toxic("b", DOWN, slowClose(2)));
             Check.fails(IllegalArgumentException.class, () -> net.proxy.add(
-                    toxic("a", DOWN, slowClose(3))), "add() of a name that is"
+                    toxic("a", DOWN, limit(0))), "add() of a name that is"
                     + " taken", "look for the name first");
+            net.server.play("", send("hello"));
+            net.client.play("look for the name before you infect(): if it is"
+                    + " taken, nothing changes", receive("hello"));
             Check.equal(List.of("a", "b"), net.names(), "the names of"
                     + " toxics()", "add to the end, and only if the name is"
                     + " free");
@@ -1652,7 +1750,8 @@ class SlowNetworkTest {
                 + verdict, likely);
         Check.equal(outcome == SlowNetwork.Outcome.FAILURE,
                 verdict.cause().isPresent(), "whether there is a cause in "
-                + verdict, "the cause of a FAILURE alone");
+                + verdict, "a FAILURE has a cause, whatever was thrown; no"
+                + " other outcome has one");
     }
 
     /** A socket that has sent a request. */
@@ -1873,10 +1972,15 @@ class SlowNetworkTest {
                     likely);
         }
 
-        /** Until all that was put has left the queue; more bytes are put. */
+        /**
+         * Until all that was put has left the queue; more bytes are put, the
+         * last ones when run() has taken those before them.
+         */
         void awaitRoom(String what, String likely)
                 throws InterruptedException {
-            Await.value(startPut(new byte[QUEUE]).outcome(), what, likely);
+            for (int i = 0; i < 2; i++) {
+                Await.value(startPut(new byte[QUEUE]).outcome(), what, likely);
+            }
         }
 
         /** Until the writer waits for a chunk. */
@@ -1891,9 +1995,9 @@ class SlowNetworkTest {
         /** Until run() returns this. */
         void ends(SlowNetwork.Action last, String when)
                 throws InterruptedException {
-            var likely = "look at what each fault makes of WRITE, END and IDLE;"
-                    + " run() returns the first action that is not PAUSE, WRITE"
-                    + " or DISCARD";
+            var likely = "look at what each fault makes of WRITE, END and IDLE,"
+                    + " in the order in which they were added; run() returns"
+                    + " the first action that is not PAUSE, WRITE or DISCARD";
             Check.equal(last, Await.value(run.outcome(), "run() to return "
                     + last + " " + when, likely), "what run() returns, "
                     + when, likely);
