@@ -649,7 +649,7 @@ class DeadlineSocketTest {
             site.awaitWaiting(1);
             site.tick(Duration.ofSeconds(14));
             site.sends(client, "G");
-            site.tick(Duration.ofNanos(4_999_999_999L));
+            site.tick(Duration.ofNanos(4_999_999_999L), HEAD_LIMIT);
             site.sends(client, "E");
             site.advance(Duration.ofNanos(1));
             toldSlow(client);
@@ -891,10 +891,13 @@ class DeadlineSocketTest {
             atLeast(Duration.ofMillis(40), start, "the connection");
         }
 
+        private static final String HEAD_LIMIT = "the head has one deadline,"
+                + " headTimeout after accept (later heads: after their first"
+                + " byte), on the clock of connection.now(); a timeout in"
+                + " readHead() is a HttpStatusException(408)";
+
         private void toldSlow(HttpPeer slow) throws IOException {
-            var answer = slow.answer("the head has one deadline, headTimeout"
-                    + " after accept (later heads: after their first byte), on"
-                    + " the clock of connection.now(); a timeout in readHead() is a HttpStatusException(408)");
+            var answer = slow.answer(HEAD_LIMIT);
             Check.equal(408, answer.status(), "the status", "a timeout in"
                     + " readHead() is a 408");
             Check.equal(Optional.of("close"), answer.field("Connection"),
