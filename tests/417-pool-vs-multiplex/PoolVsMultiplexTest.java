@@ -843,11 +843,13 @@ class PoolVsMultiplexTest {
                     "the failure of the call, got " + seen, "rethrow it");
             Check.equal(3, count.get(), "the calls made, when the third of 10"
                     + " fails", "take no more numbers after a failure");
-            failureIsForAllThreads();
+            failureIsForAllThreads(false);
+            failureIsForAllThreads(true);
         }
 
-        /** One call fails; the other fails when that was noted. */
-        private static void failureIsForAllThreads() throws Exception {
+        /** One call fails; the other ends, or fails, when that was noted. */
+        private static void failureIsForAllThreads(boolean bothFail)
+                throws Exception {
             var count = new AtomicInteger();
             var failing = new CompletableFuture<Thread>();
             var gate = new CountDownLatch(1);
@@ -860,7 +862,10 @@ class PoolVsMultiplexTest {
                         throw new IOException("the second");
                     }
                     gate.await();
-                    throw new IOException("later");
+                    if (bothFail) {
+                        throw new IOException("later");
+                    }
+                    return request;
                 }
             };
             var measuring = PendingCall.start(() -> PoolVsMultiplex.measure("",
@@ -875,8 +880,8 @@ class PoolVsMultiplexTest {
             } finally {
                 gate.countDown();
             }
-            var seen = fails(IOException.class, measuring, "measure() when two"
-                    + " threads have failed", "rethrow what the call has"
+            var seen = fails(IOException.class, measuring, "measure() when a"
+                    + " thread has failed", "rethrow what the call has"
                     + " thrown");
             Check.that((seen + " " + seen.getCause()).contains("the second"),
                     "what the call that failed first has thrown, got " + seen,
