@@ -69,8 +69,6 @@ public final class Book implements Callable<Integer> {
     private static final int WRONG = 1;
     private static final int NOT_RENDERED = 2;
     private static final int FEW = 4;
-    private static final Executor THREADS =
-            Executors.newThreadPerTaskExecutor(Thread.ofPlatform().daemon().factory());
 
     @Option(names = "--open", description = "Open the front page in the browser.")
     boolean open;
@@ -158,7 +156,7 @@ public final class Book implements Callable<Integer> {
         var course = new Course(Curriculum.read(edition.workbook()), Chapter.names(chapters));
         var rendered = render(new ConcurrentLinkedQueue<>(stale), course, renderings);
         renderings.read();
-        rendered.join();
+        waitFor(rendered);
         List<Page> pages = new ArrayList<>();
         chapters.forEach(chapter -> pages.add(renderings.of(chapter).page(chapter)));
         pages.add(RfcIndex.of(pages));
@@ -173,9 +171,21 @@ public final class Book implements Callable<Integer> {
     /** With two renderers, each on a core, unless there is too little for the second to start for. */
     private CompletableFuture<Void> render(Queue<Chapter> stale, Course course, Renderings renderings) {
         int renderers = stale.size() > FEW ? 2 : Math.min(1, stale.size());
-        return CompletableFuture.allOf(Stream.generate(() -> new Renderer(edition, course, problems))
-                .limit(renderers).map(each -> CompletableFuture.runAsync(() -> each.render(stale, renderings), THREADS))
+        return CompletableFuture.allOf(Stream.generate(() -> new Renderer(edition, course, problems)).limit(renderers)
+                .map(each -> CompletableFuture.runAsync(() -> each.render(stale, renderings),
+                        Thread.ofPlatform().daemon()::start))
                 .toArray(CompletableFuture[]::new));
+    }
+
+    private static void waitFor(CompletableFuture<Void> rendered) throws IOException {
+        try {
+            rendered.join();
+        } catch (CompletionException e) {
+            if (e.getCause() instanceof UncheckedIOException io) {
+                throw io.getCause();
+            }
+            throw e;
+        }
     }
 
     /** For the launcher, which then need not ask JBang the next time. */

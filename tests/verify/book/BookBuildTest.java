@@ -204,4 +204,15 @@ class BookBuildTest {
         assertEquals(List.of("book: cannot write to " + out + ": name another folder with --out DIR"), complaints);
         assertTrue(!hasRendered(), "it rendered first");
     }
+
+    /** Renderers run on threads of their own. */
+    @Test
+    void what_stops_a_renderer_is_told_in_a_sentence() throws Exception {
+        write(".workbook/cache/book", "a file in the place of a folder");
+        var ended = Commands.jbang(notingClasses(), "--quiet", "book", "--root", root.toString());
+        assertEquals(2, ended.status(), ended.all());
+        var folder = root.resolve(".workbook/cache/book").toString();
+        assertTrue(ended.errors().lines().anyMatch(line -> line.startsWith("book: " + folder)), ended.all());
+        assertTrue(!ended.all().contains("\tat "), ended.all());
+    }
 }
