@@ -223,7 +223,6 @@ public final class Checker implements AutoCloseable {
         private final CheckOptions options;
         private final CheckListener listener;
         private final Set<Integer> toDo;
-        private final Set<Integer> goneThroughAgain = new HashSet<>();
         private final List<StepResult> steps = new ArrayList<>();
         private final Map<String, TestResult> open = new LinkedHashMap<>();   // of the step that is not ended yet
         private Optional<String> trouble = Optional.empty();
@@ -276,7 +275,7 @@ public final class Checker implements AutoCloseable {
                 stopped = true;
             } else {
                 runTests(step, runner);
-                if (deservesAnotherGo(step)) {
+                if (deservesAnotherGo(step.number())) {
                     open.replaceAll((id, result) -> isFailed(result) ? TestResult.notRun(result.test()) : result);
                     runTests(step, runner);
                 }
@@ -291,12 +290,11 @@ public final class Checker implements AutoCloseable {
          * A class is graded on a busy machine, where a right program may fail a check once: for marks, few failed
          * checks of a step run again, if that does not take the time that the other steps need.
          */
-        private boolean deservesAnotherGo(TestPlan.Step step) {
+        private boolean deservesAnotherGo(int step) {
             var failed = open.values().stream().filter(Check::isFailed).toList();
             long millis = failed.stream().mapToLong(TestResult::millis).sum();
-            return options.forMarks() && !toDo.contains(step.number()) && endedWell() && !renew && !stopped
-                    && !failed.isEmpty() && failed.size() <= FEW && millis <= SHORT.toMillis()
-                    && goneThroughAgain.add(step.number());
+            return options.forMarks() && !toDo.contains(step) && endedWell()
+                    && !failed.isEmpty() && failed.size() <= FEW && millis <= SHORT.toMillis();
         }
 
         private static boolean isFailed(TestResult result) {
