@@ -673,22 +673,10 @@ class DnsLookupTest {
         void an_interrupt_ends_the_wait() throws Exception {
             for (boolean virtual : List.of(false, true)) {
                 var server = Server.open(_ -> List.of());
-                var client = client(server, Duration.ofHours(1));
-                Callable<Object> code = () -> ask(client);
-                var call = virtual ? PendingCall.start(code)
-                        : PendingCall.startOnPlatformThread(code);
-                Await.until(() -> server.queries() == 1
-                        || call.outcome().isDone(), "a query", "send it");
-                call.thread().interrupt();
-                var failure = failure(call,
-                        "that an interrupt ends ask()", "receive() of"
-                                + " channel.socket() is interruptible; a"
-                                + " DatagramSocket of your own is not. Let"
-                                + " InterruptedException pass");
-                Check.that(failure instanceof InterruptedException,
-                        "an InterruptedException on a " + (virtual ? "virtual"
-                                : "platform") + " thread, got " + failure,
-                        "use the channel's socket(), and catch no Exception");
+                interrupted(virtual, server, server::queries, "a query",
+                        "send it", "receive() of channel.socket() is"
+                                + " interruptible; a DatagramSocket of your own"
+                                + " is not. Let InterruptedException pass");
             }
         }
 
@@ -1548,22 +1536,10 @@ class DnsLookupTest {
             for (boolean virtual : List.of(false, true)) {
                 var server = Server.open(query -> List.of(truncated(query)))
                         .tcp((_, out) -> hold(out));
-                Callable<Object> code = () -> ask(client(server,
-                        Duration.ofHours(1)));
-                var call = virtual ? PendingCall.start(code)
-                        : PendingCall.startOnPlatformThread(code);
-                Await.until(() -> server.tcpQueries() == 1
-                        || call.outcome().isDone(), "a query over TCP",
-                        "send the length and the query");
-                call.thread().interrupt();
-                var failure = failure(call,
-                        "that an interrupt ends ask()", "the socket() of a"
-                                + " SocketChannel is interruptible; new"
+                interrupted(virtual, server, server::tcpQueries,
+                        "a query over TCP", "send the length and the query",
+                        "the socket() of a SocketChannel is interruptible; new"
                                 + " Socket() is not");
-                Check.that(failure instanceof InterruptedException,
-                        "an InterruptedException on a " + (virtual ? "virtual"
-                                : "platform") + " thread, got " + failure,
-                        "use the channel's socket(), and catch no Exception");
             }
         }
 
@@ -2052,6 +2028,23 @@ class DnsLookupTest {
     }
 
     /** What the call throws; a TODO is thrown again. */
+    /** Interrupts ask() when the server has seen its query. */
+    private static void interrupted(boolean virtual, Server server,
+            IntSupplier queries, String query, String sends, String likely)
+            throws InterruptedException {
+        Callable<Object> code = () -> ask(client(server, Duration.ofHours(1)));
+        var call = virtual ? PendingCall.start(code)
+                : PendingCall.startOnPlatformThread(code);
+        Await.until(() -> queries.getAsInt() == 1 || call.outcome().isDone(),
+                query, sends);
+        call.thread().interrupt();
+        var failure = failure(call, "that an interrupt ends ask()", likely);
+        Check.that(failure instanceof InterruptedException,
+                "an InterruptedException on a " + (virtual ? "virtual"
+                        : "platform") + " thread, got " + failure,
+                "use the channel's socket(), and catch no Exception");
+    }
+
     private static Throwable failure(PendingCall<?> call, String what,
             String likely) throws InterruptedException {
         var failure = Await.value(call.outcome().handle((_, e) -> e), what,
