@@ -138,7 +138,7 @@ public final class Shell {
     /** Where this chapter leads: those of the numbered chapters that have a link to it. */
     private String referring(List<Page> pages, Page here) {
         String links = pages.stream().filter(page -> page != here && page.name().matches("4.*"))
-                .filter(page -> page.body().contains("href=\"" + here.name() + ".html"))
+                .filter(page -> page.body().contains("href=\"" + here.href()))
                 .map(page -> "<a href='%s'>%s</a>".formatted(page.href(), name(page)))
                 .collect(Collectors.joining(", "));
         return links.isEmpty() ? ""
